@@ -1,0 +1,54 @@
+"""Receptive-field analysis and visualization for PyTorch segmentation networks.
+
+Names are imported on first use (PEP 562), so that ``import rfkit`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_HOME = {
+    "CompetingBranches": "rfkit.nn.probe",
+    "DWR": "rfkit.nn.dwr",
+    "SIR": "rfkit.nn.dwr",
+    "create_model": "rfkit.models.registry",
+    "list_models": "rfkit.models.registry",
+    "probe": "rfkit.models.competing",
+    "load_weights": "rfkit.models.weights",
+    "save_weights": "rfkit.models.weights",
+    "capture": "rfkit.hooks",
+    "multiply_adds": "rfkit.cost",
+    "parameters": "rfkit.cost",
+    "CamVid": "rfkit.data.camvid",
+    "Folder": "rfkit.data.folder",
+    "Scenes": "rfkit.data.scenes",
+    "open_data": "rfkit.data.opening",
+    "check_data": "rfkit.data.check",
+    "get_recipe": "rfkit.training.recipe",
+    "train": "rfkit.api",
+    "evaluate": "rfkit.api",
+    "predict": "rfkit.api",
+    "branch_weights": "rfkit.analysis.branches",
+    "region_maps": "rfkit.analysis.regions",
+    "region_statistics": "rfkit.analysis.regions",
+    "plot_branch_weights": "rfkit.api",
+    "plot_region_maps": "rfkit.api",
+    "build_figures": "rfkit.api",
+}
+
+__all__ = [*sorted(_HOME), "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'rfkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME))

@@ -1,0 +1,1 @@
+"""From a model to numbers; no drawing here."""

@@ -1,0 +1,1 @@
+"""Images and label maps from disk, or drawn by a procedure."""

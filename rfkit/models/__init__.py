@@ -1,0 +1,1 @@
+"""Networks: a table of stages and a builder each, the registry, and weights."""

@@ -1,0 +1,1 @@
+"""Building blocks: convolutions, parallel dilated branches, the paper's modules."""

@@ -1,0 +1,22 @@
+"""Shapes in annotations are checked while the tests run; real frames come from RFKIT_CAMVID."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib
+import pytest
+from jaxtyping import install_import_hook
+
+matplotlib.use("Agg")
+_HOOK = install_import_hook("rfkit", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def camvid_root() -> Path:
+    """The folder of the real CamVid data set, where the environment names one."""
+    root = os.environ.get("RFKIT_CAMVID")
+    if not root:
+        pytest.skip("RFKIT_CAMVID is not set: no real CamVid frames at hand")
+    return Path(root)

@@ -1,0 +1,102 @@
+"""The layers of the package: a module imports only from lower ones, and heavy libraries stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "rfkit"
+
+LEVELS = {
+    "_types": 0, "_checks": 0, "_files": 0,
+    "nn": 1, "hooks": 1, "data": 1, "metrics": 1, "cost": 1, "results": 1,
+    "models": 2, "plots": 2,
+    "analysis": 3, "training": 3,
+    "paper": 4, "studies": 4, "explorer": 4, "bench": 4, "export": 4,
+    "api": 5, "cli": 5, "__init__": 5, "__main__": 5,
+}  # fmt: skip
+
+# What each part may import from rfkit beside itself and level 0.
+ALLOWED = {
+    "nn": set(), "hooks": set(), "data": set(), "metrics": set(), "cost": set(), "results": set(),
+    "models": {"nn"},
+    "plots": {"results"},
+    "analysis": {"results", "hooks"},
+    "training": {"models", "data", "metrics", "cost"},
+}  # fmt: skip
+
+FORBIDDEN = {
+    "analysis": {"matplotlib", "seaborn"},
+    "plots": {"torch", "captum"},
+    "results": {"torch", "captum"},
+    "cli": {"torch", "matplotlib", "seaborn", "captum", "pandas", "numpy"},
+    "__init__": {"torch", "matplotlib", "seaborn", "captum", "pandas", "numpy"},
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _part(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def _imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import on line {node.lineno}"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    part = _part(path)
+    for name in _imports(path):
+        if name.split(".")[0] != "rfkit":
+            continue
+        pieces = name.split(".")
+        assert len(pieces) > 1 or part in {"cli", "__main__", "__init__"}, f"{path}: import names from the file that defines them"
+        if len(pieces) == 1:
+            continue
+        other = pieces[1]
+        if other == part or LEVELS[other] == 0:
+            continue
+        assert LEVELS[other] < LEVELS[part] or (part, other) in {("cli", "api"), ("__main__", "cli")}, f"{path} imports {name}"
+        if part in ALLOWED:
+            assert other in ALLOWED[part], f"{path} imports {name}: {part} may use only {sorted(ALLOWED[part])}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
+    part = _part(path)
+    lazy = part in {"cli", "__init__"}
+    roots = {name.split(".")[0] for name in _imports(path, top_level_only=lazy)}
+    assert not roots & FORBIDDEN.get(part, set())
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import rfkit", ["torch", "numpy", "matplotlib", "pandas", "seaborn", "captum"]),
+        ("import rfkit.cli", ["torch", "numpy", "matplotlib", "pandas", "seaborn", "captum"]),
+        ("import rfkit.results", ["torch", "captum", "matplotlib"]),
+        ("import rfkit.plots.branches, rfkit.plots.regions", ["torch", "captum"]),
+        ("import rfkit.analysis.branches, rfkit.analysis.regions", ["matplotlib", "seaborn", "rfkit.models", "rfkit.data"]),
+        ("import rfkit.training.loop", ["matplotlib", "seaborn", "rfkit.analysis", "rfkit.plots"]),
+    ],
+)  # fmt: skip
+def test_what_an_import_loads(statement: str, absent: list[str]) -> None:
+    code = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
