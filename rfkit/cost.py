@@ -41,9 +41,7 @@ def multiply_adds(model: nn.Module, input_size: Sequence[int], *, count: str = "
     """
     check_choice("count", count, ("convolutions", "published"))
     if len(input_size) not in (3, 4):
-        raise ValueError(
-            f"input_size={tuple(input_size)} must be (channels, height, width), with or without a batch."
-        )
+        raise ValueError(f"input_size={tuple(input_size)} must be (channels, height, width), with or without a batch.")
     size = tuple(input_size) if len(input_size) == 4 else (1, *input_size)
     twin = copy.deepcopy(model).to("meta").eval()
     extra = {

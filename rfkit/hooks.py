@@ -15,9 +15,7 @@ from rfkit._checks import unknown_name
 __all__ = ["capture", "find_layers"]
 
 
-def find_layers(
-    model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]
-) -> dict[str, nn.Module]:
+def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
     """The modules of `model` that `layers` means, by their full names, in the order of the model.
 
     Args:
@@ -48,9 +46,7 @@ def find_layers(
 
 
 @contextmanager
-def capture(
-    model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]
-) -> Iterator[dict[str, Any]]:
+def capture(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> Iterator[dict[str, Any]]:
     """Record the outputs of `layers` while the context is open.
 
     What a later in-place operation overwrites is cloned, so that a recorded output is what the layer returned. The

@@ -77,9 +77,7 @@ def test_imports_go_down(path: Path) -> None:
             f"{path} imports {name}"
         )
         if part in ALLOWED:
-            assert other in ALLOWED[part], (
-                f"{path} imports {name}: {part} may use only {sorted(ALLOWED[part])}"
-            )
+            assert other in ALLOWED[part], f"{path} imports {name}: {part} may use only {sorted(ALLOWED[part])}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -60,9 +60,7 @@ def probe(
             torch.manual_seed(seed)
         for name, (inputs, outputs) in shapes.items():
             stride = _stride(name, inputs, outputs)
-            block = CompetingBranches(
-                outputs[1], inputs[1], dilations=rates, stride=stride, region_ratio=region_ratio
-            )
+            block = CompetingBranches(outputs[1], inputs[1], dilations=rates, stride=stride, region_ratio=region_ratio)
             initialise(block)
             reference = next(model.get_submodule(name).parameters(), None)
             if reference is not None:
@@ -99,9 +97,7 @@ def _measure(
 ) -> dict[str, tuple[torch.Size, torch.Size]]:
     shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
     twin = copy.deepcopy(model).eval()
-    handles = [
-        twin.get_submodule(name).register_forward_hook(_shape_recorder(shapes, name)) for name in names
-    ]
+    handles = [twin.get_submodule(name).register_forward_hook(_shape_recorder(shapes, name)) for name in names]
     try:
         reference = next(twin.parameters(), torch.empty(0))
         with torch.no_grad():
@@ -124,9 +120,7 @@ def _shape_recorder(shapes: dict[str, tuple[torch.Size, torch.Size]], name: str)
                 "only a block from one N C H W map to another can be replaced."
             )
         if name in shapes and shapes[name] != (maps[0].shape, maps[1].shape):
-            raise ValueError(
-                f"block {name!r} is called with different shapes: {shapes[name][0]} and {maps[0].shape}."
-            )
+            raise ValueError(f"block {name!r} is called with different shapes: {shapes[name][0]} and {maps[0].shape}.")
         shapes[name] = (maps[0].shape, maps[1].shape)
 
     return hook

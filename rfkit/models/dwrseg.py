@@ -139,9 +139,7 @@ class DWRSeg(nn.Module):
         self.stages: tuple[Stage, ...] = tuple(stages)
         initialise(self)
 
-    def forward(
-        self, image: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch classes height width"]:
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
         """Class scores (logits) at the image's size."""
         low = self.stage2(self.stem(image))
         middle = self.stage3(low)
@@ -174,9 +172,7 @@ def _stage(
         in_channels, stride = channels, 1
     for index in range(count):
         first = index == 0
-        parts[str(index)] = make(
-            channels, in_channels if first else channels, stride=stride if first else 1, **options
-        )
+        parts[str(index)] = make(channels, in_channels if first else channels, stride=stride if first else 1, **options)
     stage = nn.Sequential()
     for name, part in parts.items():
         stage.add_module(name, part)

@@ -132,9 +132,7 @@ def save_weights(model: nn.Module, path: str | Path, *, card: Card, half: bool =
         if half and value.dtype == torch.float32 and name not in kept:
             value = value.half()
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ValueError(
-                f"weight {name!r} holds values that are not finite; nothing was written to {path}."
-            )
+            raise ValueError(f"weight {name!r} holds values that are not finite; nothing was written to {path}.")
         tensors[name] = value.contiguous()
     header = {"format": _FORMAT, "version": _VERSION, "card": card.to_json()}
     write_bytes(path, to_safetensors(tensors, metadata=header))

@@ -67,18 +67,14 @@ class ParallelDilations(nn.Module):
             )
         if shared and len(set(self.in_widths)) != 1:
             raise ValueError(f"in_widths={self.in_widths} must all be equal when shared=True.")
-        self.out_widths = tuple(
-            width * factor for width, factor in zip(self.in_widths, multipliers, strict=True)
-        )
+        self.out_widths = tuple(width * factor for width, factor in zip(self.in_widths, multipliers, strict=True))
         self.shared = shared
         self.convs = nn.ModuleList(
             nn.Conv2d(width, out, 3, padding=rate, dilation=rate, groups=width, bias=False)
             for width, out, rate in zip(self.in_widths, self.out_widths, self.dilations, strict=True)
         )
 
-    def forward(
-        self, x: Float[Tensor, "batch inputs height width"]
-    ) -> Float[Tensor, "batch outputs height width"]:
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs height width"]:
         """The concatenated outputs, in the order of `dilations`."""
         parts = [x] * len(self.convs) if self.shared else x.split(self.in_widths, dim=1)
         outputs = [conv(part) for conv, part in zip(self.convs, parts, strict=True)]
@@ -143,9 +139,7 @@ class TwoStepResidual(nn.Module):
         if stride == 1 and in_channels == out_channels:
             self.shortcut: nn.Module = nn.Identity()
         else:
-            self.shortcut = ConvNorm(
-                in_channels, out_channels, kernel_size=1, stride=stride, activation="none"
-            )
+            self.shortcut = ConvNorm(in_channels, out_channels, kernel_size=1, stride=stride, activation="none")
 
     @property
     def dilations(self) -> tuple[int, ...]:

@@ -25,9 +25,7 @@ class SegHead(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, width: int = 128) -> None:
-        super().__init__(
-            OrderedDict(hidden=ConvNorm(in_channels, width), classifier=nn.Conv2d(width, num_classes, 1))
-        )
+        super().__init__(OrderedDict(hidden=ConvNorm(in_channels, width), classifier=nn.Conv2d(width, num_classes, 1)))
 
 
 class ConcatDecoder(nn.Module):

@@ -69,9 +69,7 @@ class DWR(TwoStepResidual):
             raise ValueError(f"alpha={tuple(alpha)} must hold whole numbers of at least 1.")
         region_width = width * len(rates)
         if multiple:
-            branches = ParallelDilations(
-                [region_width] * len(rates), [1] * len(rates), dilations=rates, shared=True
-            )
+            branches = ParallelDilations([region_width] * len(rates), [1] * len(rates), dilations=rates, shared=True)
         else:
             factors = (*alpha, *[1] * len(rates))[: len(rates)]
             branches = ParallelDilations([width] * len(rates), factors, dilations=rates)
@@ -122,9 +120,7 @@ class SIR(TwoStepResidual):
     ) -> None:
         check_positive("expansion", expansion)
         width = expansion * channels
-        semantic = (
-            SemanticResidualization(ParallelDilations([width], [1], dilations=(1,))) if depthwise else None
-        )
+        semantic = SemanticResidualization(ParallelDilations([width], [1], dilations=(1,))) if depthwise else None
         super().__init__(
             in_channels or channels,
             channels,
@@ -139,7 +135,5 @@ def _branch_width(channels: int, beta: float) -> int:
     check_positive("channels", channels)
     width = round(channels * beta / 3)
     if width < 1 or abs(width - channels * beta / 3) > 1e-6:
-        raise ValueError(
-            f"channels={channels} times beta={beta} must be a multiple of 3, got {channels * beta:g}."
-        )
+        raise ValueError(f"channels={channels} times beta={beta} must be a multiple of 3, got {channels * beta:g}.")
     return width

@@ -40,9 +40,7 @@ class Stem(nn.Module):
         self.right = nn.MaxPool2d(3, stride=2, padding=1)
         self.last = ConvNorm(64, 64)
 
-    def forward(
-        self, image: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch 64 out_height out_width"]:
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 64 out_height out_width"]:
         """The 64 maps at output stride 4."""
         first = self.first(image)
         reduced = self.reduce(first)
