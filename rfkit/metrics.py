@@ -69,7 +69,7 @@ class ConfusionMatrix:
         rows = label.to(kind).masked_fill(ignored, classes).flatten()
         columns = prediction.to(kind).flatten()
         for name, values, allowed in (("label", rows, classes), ("prediction", columns, classes - 1)):
-            if values.numel() and not (0 <= int(values.min()) and int(values.max()) <= allowed):
+            if values.numel() and not (int(values.min()) >= 0 and int(values.max()) <= allowed):
                 raise ValueError(
                     f"{name} holds values from {int(values.min())} to {int(values.max())}; "
                     f"allowed: 0 to {classes - 1}, and {self.ignore_index} as a label."

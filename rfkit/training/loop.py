@@ -31,6 +31,7 @@ from rfkit.training.evaluation import Scores, evaluate
 from rfkit.training.folder import LOG, WEIGHTS, add_session, claim, run_identity, write_log
 from rfkit.training.interruption import Interruption
 from rfkit.training.losses import cross_entropy, ohem_cross_entropy, weigh_classes
+from rfkit.training.precision import depthwise_in_single_precision
 from rfkit.training.recipe import Recipe, get_recipe
 from rfkit.training.schedule import poly_learning_rate
 
@@ -227,7 +228,7 @@ class _Run:
     def train(self, last_epoch: int, interruption: Interruption) -> None:
         """Take the steps that are left up to the end of `last_epoch`."""
         stop = last_epoch * self.steps_per_epoch
-        with _bar(stop, self.step, enabled=self.progress) as bar:
+        with _bar(stop, self.step, enabled=self.progress) as bar, depthwise_in_single_precision(self.model):
             for epoch in range(self.step // self.steps_per_epoch, last_epoch):
                 begun = time.monotonic() - self.epoch_seconds
                 for images, labels in self.batches.epoch(epoch, start=self.step % self.steps_per_epoch):

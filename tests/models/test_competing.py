@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rfkit.cost import parameters
+from rfkit.hooks import capture
 from rfkit.models.competing import probe
 from rfkit.models.registry import create_model
 from rfkit.nn.probe import CompetingBranches
@@ -52,7 +53,10 @@ def test_other_networks_keep_their_shapes_and_their_other_weights() -> None:
     network = _Network()
     image = torch.randn(2, 3, 64, 64)
     probed = probe(network, dilations=(1, 2), stages={"low": "low.*"}, input_size=(3, 64, 64))
-    assert probed(image).shape == network(image).shape
+    assert probed(image).shape == (2, 4)
+    with capture(probed, "low.*") as outputs:
+        probed(image)
+    assert [tuple(outputs[name].shape) for name in ("low.0", "low.1")] == [(2, 12, 8, 8)] * 2
     blocks = [module for module in probed.modules() if isinstance(module, CompetingBranches)]
     assert [(block.in_channels, block.out_channels, block.stride) for block in blocks] == [(8, 12, 2), (12, 12, 1)]
     assert torch.equal(probed.first.conv.weight, network.first.conv.weight)
