@@ -21,12 +21,17 @@ def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="half way"), replacing(path) as temporary:
+    with pytest.raises(RuntimeError, match="half way"):
+        _write_half(path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x.txt"]
+
+
+def _write_half(path: Path) -> None:
+    with replacing(path) as temporary:
         temporary.write_text("ne")
         assert temporary.suffix == ".txt"
         raise RuntimeError("half way")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["x.txt"]
 
 
 def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
