@@ -99,7 +99,7 @@ def check_data(
     dataset_or_name: Dataset | str,
     root: str | Path | None = None,
     *,
-    splits: Sequence[str] | None = None,
+    splits: str | Sequence[str] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> DataReport:
@@ -131,9 +131,10 @@ def check_data(
             raise ValueError("root, splits and options belong to a name; a data set was given, which has its own.")
         opened: dict[str, Dataset | DataError] = {dataset_or_name.split: dataset_or_name}
     else:
-        for split in splits or ():
+        chosen = (splits,) if isinstance(splits, str) else tuple(splits or ())
+        for split in chosen:
             check_choice("splits", split, SPLITS)
-        opened = _open_all(dataset_or_name, root, splits, options)
+        opened = _open_all(dataset_or_name, root, chosen or _splits_of(dataset_or_name, root), options)
     sound = [dataset for dataset in opened.values() if isinstance(dataset, Dataset)]
     if not sound:
         raise next(error for error in opened.values() if isinstance(error, DataError))
@@ -148,11 +149,11 @@ def check_data(
 
 
 def _open_all(
-    name: str, root: str | Path | None, splits: Sequence[str] | None, options: Mapping[str, Any]
+    name: str, root: str | Path | None, splits: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, Dataset | DataError]:
     lenient = {} if name == "scenes" else {"strict": False}
     opened: dict[str, Dataset | DataError] = {}
-    for split in splits or _splits_of(name, root):
+    for split in splits:
         try:
             opened[split] = open_data(name, root, split=split, **{**lenient, **options})
         except DataError as error:

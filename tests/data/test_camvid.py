@@ -129,6 +129,11 @@ def test_a_list_that_is_not_text_is_an_error(tmp_path: Path) -> None:
         CamVid(tmp_path, "train")
 
 
+def test_a_list_may_carry_a_byte_order_mark(tmp_path: Path) -> None:
+    (_compact(tmp_path) / "train.txt").write_text("a\r\nb.jpg\r\n", encoding="utf-8-sig")
+    assert CamVid(tmp_path, "train").names == ("a", "b")
+
+
 def test_the_original_layout_needs_no_lists(original: Path) -> None:
     assert [len(CamVid(original, split)) for split in ("train", "val", "test", "trainval")] == [367, 101, 233, 468]
     data = CamVid(original, "val")

@@ -170,7 +170,8 @@ def test_nothing_that_can_be_opened_is_an_error(root: Path) -> None:
 
 
 def test_which_splits_can_be_chosen(root: Path) -> None:
-    assert list(check_data("folder", root, splits=["val"], progress=False).splits) == ["val"]
+    assert list(check_data("folder", root, splits=["val", "train"], progress=False).splits) == ["val", "train"]
+    assert list(check_data("folder", root, splits="val", progress=False).splits) == ["val"]
     with pytest.raises(ValueError, match="splits='dev' is not known; allowed: train, val, test, trainval"):
         check_data("folder", root, splits=["dev"], progress=False)
 

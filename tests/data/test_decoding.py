@@ -12,7 +12,7 @@ from rfkit._checks import DataError
 from rfkit.data.decoding import LabelCode, read_image, read_label, resize, verify
 
 CODE = LabelCode(ids={0: 0, 1: 1, 2: 2, 11: None})
-COLOURS = LabelCode(colours={(128, 0, 0): 0, (0, 0, 192): 1, (0, 0, 0): None})
+COLOURS = LabelCode(colours={(128, 0, 0): 0, (0, 64, 192): 1, (0, 0, 0): None})
 
 
 def _noise(height: int = 6, width: int = 8) -> np.ndarray:
@@ -173,7 +173,7 @@ def test_a_lossy_label_is_an_error(tmp_path: Path) -> None:
 
 
 def test_colours_become_classes(tmp_path: Path) -> None:
-    pixels = np.array([[(128, 0, 0), (0, 0, 192), (0, 0, 0)]], dtype=np.uint8)
+    pixels = np.array([[(128, 0, 0), (0, 64, 192), (0, 0, 0)]], dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert read_label(tmp_path / "a.png", COLOURS).tolist() == [[0, 1, 255]]
     Image.fromarray(pixels).quantize(4).save(tmp_path / "palette.png")
@@ -201,12 +201,12 @@ def test_a_colour_outside_the_table_is_an_error_with_its_place(tmp_path: Path) -
 def test_resizing_averages_the_image_and_picks_from_the_label() -> None:
     rows, columns = np.indices((72, 96))
     image = np.stack([(rows + columns) % 2 * 255] * 3, axis=-1).astype(np.uint8)
-    label = (columns // 48 * 3).astype(np.uint8)
+    label = (columns // 48 * 200).astype(np.uint8)
     small, picked = resize(image, label, size=(36, 48))
     assert small.shape == (36, 48, 3)
     # A checkerboard of single pixels is gray once every pixel counts; without antialiasing it stays black or white.
     assert np.abs(small[2:-2, 2:-2].astype(int) - 128).max() <= 2
-    assert np.array_equal(picked, np.indices((36, 48))[1] // 24 * 3)
+    assert np.array_equal(picked, np.indices((36, 48))[1] // 24 * 200)
     same, unchanged = resize(image, label, size=(72, 96))
     assert np.array_equal(same, image)
     assert np.array_equal(unchanged, label)
