@@ -137,13 +137,13 @@ def test_decoder_brings_all_maps_to_the_first_ones_size() -> None:
     assert scores.shape == (2, 5, 70, 90)
 
 
-def test_initialisation_keeps_the_scale_of_depthwise_and_full_convolutions() -> None:
+@pytest.mark.parametrize(("scheme", "variance"), [("torch", 1 / 3), ("he", 2.0)])
+def test_initialisation_scales_with_the_inputs_of_depthwise_and_full_convolutions(scheme: str, variance: float) -> None:
     torch.manual_seed(0)
     block = DWR(128)
-    initialise(block)
+    initialise(block, scheme)
     for conv in (block.region.conv, *block.semantic.branches.convs):
-        fan_in = conv.weight[0].numel()
-        assert conv.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.1)
+        assert conv.weight.var().item() == pytest.approx(variance / conv.weight[0].numel(), rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,7 @@ def test_initialisation_keeps_the_scale_of_depthwise_and_full_convolutions() -> 
         (lambda: SIR(64, expansion=0), r"expansion=0"),
         (lambda: CompetingBranches(8, region_ratio=0.01), r"region_ratio=0\.01 leaves no region map for channels=8"),
         (lambda: Stem("tall"), r"stem='tall' is not known; allowed: wide, narrow"),
+        (lambda: initialise(Stem(), "xavier"), r"initialisation='xavier' is not known; allowed: torch, he"),
         (lambda: make_activation("gelu"), r"activation='gelu'.*relu, prelu, none"),
         (lambda: ParallelDilations([4, 8], [1, 1], dilations=(1, 3), shared=True), r"must all be equal when shared"),
         (lambda: ParallelDilations([4], [1, 1], dilations=(1, 3)), r"one entry a branch"),
