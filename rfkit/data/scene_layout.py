@@ -1,0 +1,366 @@
+"""What stands where in a procedural street: drawn once per scene, in metres, whatever the size of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rfkit.data.scene_canvas import Colour, View
+from rfkit.data.scene_classes import Fine
+
+__all__ = ["Crossing", "Layout", "Light", "Lot", "Street", "Thing", "draw_layout"]
+
+FAR = 170.0
+"""Where the street ends, in metres."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """Time of day and weather."""
+
+    name: str
+    sky_top: Colour
+    sky_low: Colour
+    sun: Colour
+    ambient: Colour
+    direction: tuple[float, float, float]
+    cloud: float
+    cloud_colour: Colour
+    visibility: float
+    exposure: float
+    lamps: float
+
+    def on(self, normal: tuple[float, float, float], *, shadow: float = 0.0) -> np.ndarray:
+        """Light on a surface with a unit normal; `shadow` is the share of the sun that is blocked."""
+        facing = sum(a * b for a, b in zip(normal, self.direction, strict=True))
+        sun = max(facing, 0.0) * (1.0 - shadow)
+        return np.array([a + s * sun for a, s in zip(self.ambient, self.sun, strict=True)], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A side street that runs across, or a zebra crossing."""
+
+    start: float
+    stop: float
+    zebra: bool
+
+
+@dataclass(frozen=True)
+class Street:
+    """Cross section of the street; x in metres, left kerb first."""
+
+    kerbs: tuple[float, float]
+    lines: tuple[float, float]
+    lanes: tuple[float, ...]
+    centre: float
+    edge_lines: int
+    verge: tuple[float, float]
+    asphalt: float
+    slab: float
+    slab_tint: Colour
+    crossings: tuple[Crossing, ...]
+
+
+@dataclass(frozen=True)
+class Lot:
+    """A building, wall or hedge along the street: an upright plane at x between two depths, and its near end."""
+
+    kind: str
+    x: float
+    start: float
+    stop: float
+    height: float
+    depth: float
+    colour: Colour
+    trim: Colour
+    roof: Colour
+    roof_height: float
+    storey: float
+    ground_floor: float
+    bay: float
+    window: tuple[float, float]
+    shop: Colour | None
+    brick: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object: where it stands, which way it points, how big it is."""
+
+    kind: str
+    fine: Fine
+    x: float
+    z: float
+    height: float
+    heading: float = 0.0
+    colour: Colour = (0.5, 0.5, 0.5)
+    accent: Colour = (0.2, 0.2, 0.2)
+    variant: int = 0
+    phase: float = 0.0
+    seed: int = 0
+    extra: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A whole scene, without a size in pixels."""
+
+    eye: float
+    focal: float
+    horizon: float
+    vanishing: float
+    light: Light
+    street: Street
+    lots: tuple[Lot, ...]
+    things: tuple[Thing, ...]
+    seed: int
+
+    def view(self, size: tuple[int, int]) -> View:
+        """The camera for pictures of `size`; the angle of view follows the area, so that wide pictures see more."""
+        height, width = size
+        scale = float(np.sqrt(height * width * 4 / 3))
+        return View(height, width, self.focal * scale, self.horizon * height, self.vanishing * width, self.eye)
+
+
+class _Draw:
+    """Short names for the draws that the layout is made of."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+
+    def number(self, low: float, high: float) -> float:
+        return low + (high - low) * float(self.generator.random())
+
+    def chance(self, probability: float) -> bool:
+        return float(self.generator.random()) < probability
+
+    def whole(self, low: int, high: int) -> int:
+        return low + int(float(self.generator.random()) * (high - low))
+
+    def pick(self, options):
+        return options[self.whole(0, len(options))]
+
+    def tint(self, colour: Colour, spread: float) -> Colour:
+        shift = self.number(-spread, spread)
+        return tuple(min(max(c + shift + self.number(-spread, spread) * 0.4, 0.02), 0.98) for c in colour)
+
+
+def draw_layout(generator: np.random.Generator) -> Layout:
+    """A scene drawn with `generator`; the draws do not depend on any size or number of classes."""
+    draw = _Draw(generator)
+    light = _draw_light(draw)
+    street = _draw_street(draw)
+    lots: list[Lot] = []
+    things: list[Thing] = []
+    for side in (-1, 1):
+        side_lots, side_things = _draw_side(draw, street, side)
+        lots += side_lots
+        things += side_things
+    lots += _draw_skyline(draw, street)
+    things += _draw_traffic(draw, street)
+    return Layout(
+        eye=draw.number(1.25, 1.75),
+        focal=draw.number(0.85, 1.1),
+        horizon=draw.number(0.43, 0.55),
+        vanishing=draw.number(0.36, 0.64),
+        light=light,
+        street=street,
+        lots=tuple(lots),
+        things=tuple(things),
+        seed=draw.whole(0, 1 << 20),
+    )
+
+
+_WEATHER: tuple[tuple[str, float, dict], ...] = (
+    ("noon", 0.30, dict(sky_top=(0.30, 0.50, 0.82), sky_low=(0.78, 0.88, 0.96), sun=(0.95, 0.90, 0.78), ambient=(0.40, 0.45, 0.54), cloud=0.45, cloud_colour=(1.0, 1.0, 1.0), visibility=420.0, lamps=0.0)),
+    ("overcast", 0.28, dict(sky_top=(0.80, 0.83, 0.87), sky_low=(0.97, 0.97, 0.97), sun=(0.12, 0.12, 0.12), ambient=(0.72, 0.75, 0.78), cloud=0.8, cloud_colour=(0.72, 0.75, 0.79), visibility=260.0, lamps=0.04)),
+    ("evening", 0.18, dict(sky_top=(0.40, 0.52, 0.74), sky_low=(1.0, 0.84, 0.62), sun=(1.05, 0.74, 0.42), ambient=(0.36, 0.37, 0.46), cloud=0.5, cloud_colour=(1.0, 0.80, 0.66), visibility=240.0, lamps=0.10)),
+    ("dull", 0.14, dict(sky_top=(0.38, 0.43, 0.50), sky_low=(0.74, 0.77, 0.80), sun=(0.05, 0.05, 0.05), ambient=(0.42, 0.45, 0.50), cloud=0.9, cloud_colour=(0.62, 0.66, 0.71), visibility=200.0, lamps=0.22)),
+    ("dusk", 0.10, dict(sky_top=(0.16, 0.21, 0.36), sky_low=(0.80, 0.58, 0.50), sun=(0.03, 0.03, 0.04), ambient=(0.27, 0.28, 0.37), cloud=0.5, cloud_colour=(0.52, 0.40, 0.46), visibility=220.0, lamps=0.45)),
+)  # fmt: skip
+
+
+def _draw_light(draw: _Draw) -> Light:
+    chosen, name, options = draw.number(0, 1), "", {}
+    for name, share, options in _WEATHER:
+        chosen -= share
+        if chosen < 0:
+            break
+    side = draw.number(0.35, 0.85) * (1 if draw.chance(0.5) else -1)
+    height = draw.number(0.22, 0.45) if name == "evening" else draw.number(0.5, 0.9)
+    along = draw.number(-0.8, 0.35)
+    length = float(np.sqrt(side * side + height * height + along * along))
+    return Light(
+        name=name,
+        direction=(side / length, height / length, along / length),
+        exposure=draw.number(0.85, 1.2),
+        **options,
+    )
+
+
+def _draw_street(draw: _Draw) -> Street:
+    lane = draw.number(2.9, 3.5)
+    own, other = draw.pick([(1, 1), (1, 1), (2, 1), (2, 2)])
+    parking = (draw.number(1.9, 2.2) if draw.chance(0.55) else 0.3, draw.number(1.9, 2.2) if draw.chance(0.55) else 0.3)
+    # Traffic keeps to the left, as in CamVid, or to the right; the camera is in the middle of its own lane.
+    left_hand = draw.chance(0.5)
+    outer = -(own - 0.5) * lane - parking[0]
+    inner = 0.5 * lane + other * lane + parking[1]
+    kerbs = (outer, inner) if left_hand else (-inner, -outer)
+    centre = 0.5 * lane if left_hand else -0.5 * lane
+    forward = [-i * lane for i in range(own)]
+    backward = [(1 + i) * lane for i in range(other)]
+    lanes = forward + backward if left_hand else [-x for x in forward + backward]
+    crossings = []
+    at = draw.number(9, 40)
+    if draw.chance(0.3):
+        crossings.append(Crossing(at, at + draw.number(2.5, 4), True))
+        at += 12
+    if draw.chance(0.55):
+        start = at + draw.number(4, 30)
+        crossings.append(Crossing(start, start + draw.number(6, 9), False))
+    tint = draw.tint((0.56, 0.55, 0.53), 0.06)
+    return Street(
+        kerbs=kerbs,
+        lines=(kerbs[0] - draw.number(1.8, 4.2), kerbs[1] + draw.number(1.8, 4.2)),
+        lanes=tuple(lanes),
+        centre=centre,
+        edge_lines=draw.whole(0, 3),
+        verge=(draw.number(0.8, 1.6) if draw.chance(0.25) else 0.0, draw.number(0.8, 1.6) if draw.chance(0.25) else 0.0),
+        asphalt=draw.number(0.24, 0.42),
+        slab=draw.number(0.45, 1.0),
+        slab_tint=tint,
+        crossings=tuple(crossings),
+    )
+
+
+_FACADES: tuple[tuple[Colour, float], ...] = (
+    ((0.56, 0.33, 0.25), 1.0), ((0.47, 0.28, 0.22), 1.0), ((0.66, 0.55, 0.40), 1.0), ((0.72, 0.62, 0.45), 1.0),
+    ((0.84, 0.81, 0.73), 0.0), ((0.76, 0.72, 0.66), 0.0), ((0.87, 0.84, 0.80), 0.0), ((0.82, 0.72, 0.56), 0.0),
+    ((0.62, 0.64, 0.66), 0.2), ((0.50, 0.51, 0.53), 0.2), ((0.73, 0.60, 0.52), 0.3), ((0.60, 0.68, 0.70), 0.0),
+)  # fmt: skip
+_SHOPS: tuple[Colour, ...] = (
+    (0.62, 0.10, 0.10), (0.10, 0.22, 0.48), (0.08, 0.33, 0.20), (0.12, 0.12, 0.13), (0.80, 0.62, 0.12),
+    (0.85, 0.85, 0.82), (0.45, 0.12, 0.35), (0.10, 0.42, 0.50),
+)  # fmt: skip
+
+
+def _draw_building(draw: _Draw, x: float, start: float, stop: float, character: str) -> Lot:
+    colour, brick = draw.pick(_FACADES)
+    house = character == "houses"
+    storey = draw.number(2.7, 3.1) if house else draw.number(3.0, 3.8)
+    storeys = draw.whole(2, 4) if house else draw.whole(3, 7)
+    shop = draw.pick(_SHOPS) if draw.chance(0.1 if house else 0.5) else None
+    ground = 0.4 if shop is None and house else draw.number(3.1, 3.9)
+    bay = draw.number(1.9, 3.4)
+    wide = draw.number(0.38, 0.62) * bay
+    tall = draw.number(0.48, 0.66) * storey
+    if draw.chance(0.12) and not house:
+        wide, tall, brick = bay * 0.9, storey * 0.8, 0.0
+        colour = draw.pick([(0.45, 0.48, 0.52), (0.70, 0.71, 0.72), (0.30, 0.32, 0.35)])
+    pitched = house or draw.chance(0.35)
+    return Lot(
+        kind="building",
+        x=x,
+        start=start,
+        stop=stop,
+        height=ground + storeys * storey + draw.number(0.3, 0.9) - (storey if ground > 1 else 0),
+        depth=draw.number(8, 13),
+        colour=draw.tint(colour, 0.07),
+        trim=draw.tint((0.86, 0.85, 0.82), 0.08) if draw.chance(0.7) else draw.tint((0.35, 0.33, 0.32), 0.08),
+        roof=draw.tint(draw.pick([(0.34, 0.22, 0.18), (0.27, 0.27, 0.29), (0.45, 0.26, 0.18)]), 0.04),
+        roof_height=draw.number(1.8, 3.4) if pitched else 0.0,
+        storey=storey,
+        ground_floor=ground,
+        bay=bay,
+        window=(wide, tall),
+        shop=shop,
+        brick=brick,
+        seed=draw.whole(0, 1 << 20),
+    )
+
+
+def _draw_barrier(draw: _Draw, kind: str, x: float, start: float, stop: float) -> Lot:
+    colour = draw.pick([(0.56, 0.36, 0.28), (0.62, 0.58, 0.52), (0.75, 0.72, 0.66), (0.50, 0.33, 0.27)])
+    if kind == "hedge":
+        colour = draw.pick([(0.20, 0.30, 0.12), (0.25, 0.33, 0.15)])
+    return Lot(
+        kind=kind,
+        x=x,
+        start=start,
+        stop=stop,
+        height=draw.number(1.0, 2.4) if kind == "wall" else draw.number(0.8, 1.8),
+        depth=0.3 if kind == "wall" else 1.0,
+        colour=draw.tint(colour, 0.05),
+        trim=(0.7, 0.68, 0.64),
+        roof=(0.3, 0.3, 0.3),
+        roof_height=0.0,
+        storey=3.0,
+        ground_floor=9.0,
+        bay=2.0,
+        window=(0.0, 0.0),
+        shop=None,
+        brick=0.9 if kind == "wall" else 0.0,
+        seed=draw.whole(0, 1 << 20),
+    )
+
+
+def _draw_skyline(draw: _Draw, street: Street) -> list[Lot]:
+    """Houses that close the view where the street ends."""
+    lots = []
+    x = -90.0
+    while x < 90:
+        wide = draw.number(9, 26)
+        lot = _draw_building(draw, x, FAR + draw.number(5, 60), 0.0, "houses" if draw.chance(0.6) else "town")
+        lots.append(Lot(**{**lot.__dict__, "kind": "front", "stop": lot.start + 1, "depth": wide}))
+        x += wide * draw.number(0.7, 1.3)
+    return lots
+
+
+def _draw_side(draw: _Draw, street: Street, side: int) -> tuple[list[Lot], list[Thing]]:
+    """Lots along one side of the street, with the trees, posts, fences and people that go with them."""
+    return _Side(draw, street, side).build()
+
+
+def _draw_traffic(draw: _Draw, street: Street) -> list[Thing]:
+    return []
+
+
+class _Side:
+    def __init__(self, draw: _Draw, street: Street, side: int) -> None:
+        self.draw, self.street, self.side = draw, street, side
+        self.kerb = street.kerbs[0 if side < 0 else 1]
+        self.line = street.lines[0 if side < 0 else 1]
+        self.lots: list[Lot] = []
+        self.things: list[Thing] = []
+
+    def build(self) -> tuple[list[Lot], list[Thing]]:
+        draw = self.draw
+        character = draw.pick(["town", "town", "houses", "park"])
+        z = draw.number(-6, 2)
+        while z < FAR:
+            for crossing in self.street.crossings:
+                if not crossing.zebra and crossing.start - 1.5 < z < crossing.stop + 1:
+                    z = crossing.stop + 1.5
+            length = draw.number(7, 20) if character != "town" else draw.number(9, 24)
+            stop = z + length
+            for crossing in self.street.crossings:
+                if not crossing.zebra and z < crossing.start < stop:
+                    stop = crossing.start - 1
+            if stop - z > 2:
+                self._lot(character, z, stop)
+            z = stop + (0.0 if draw.chance(0.7 if character == "town" else 0.4) else draw.number(1, 5))
+            if draw.chance(0.07):
+                character = draw.pick(["town", "houses", "park"])
+        return self.lots, self.things
+
+    def _lot(self, character: str, start: float, stop: float) -> None:
+        draw, side = self.draw, self.side
+        if character == "park" or draw.chance(0.08):
+            self.lots.append(_draw_barrier(draw, draw.pick(["wall", "hedge"]), self.line, start, stop))
+        else:
+            setback = draw.number(2.5, 6) if character == "houses" else draw.number(0, 0.6)
+            self.lots.append(_draw_building(draw, self.line + side * setback, start, stop, character))
