@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ class Canvas:
     def blend(
         self,
         origin: tuple[int, int],
-        colour: np.ndarray,
+        colour: Sequence[np.ndarray | float] | np.ndarray,
         *,
         alpha: np.ndarray,
         depth: np.ndarray | float,
@@ -76,7 +77,7 @@ class Canvas:
 
         Args:
             origin: row and column.
-            colour: 3 x height x width, or anything that broadcasts to it.
+            colour: three planes, red, green and blue, each height x width or one number.
             alpha: height x width, how much of each pixel the surface covers.
             depth: metres, broadcast to height x width; sets the haze.
             fine: fine class of the surface; None paints colour alone (a shadow, a stain).

@@ -14,7 +14,7 @@ from rfkit.data.scene_noise import sample_points
 
 __all__ = ["paint_lot"]
 
-_FINE = {"building": Fine.BUILDING, "front": Fine.BUILDING, "wall": Fine.WALL, "hedge": Fine.TREE}
+_FINE = {"building": Fine.BUILDING, "front": Fine.BUILDING, "wall": Fine.WALL, "hedge": Fine.TREE, "railing": Fine.FENCE, "palisade": Fine.FENCE}
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,10 @@ def _paint_plane(canvas: Canvas, layout: Layout, lot: Lot, plane: _Plane | None)
         if roof is not None:
             wall += (np.float32(lot.roof[channel]) * illumination * texture - wall) * roof
         colours.append(wall)
-    canvas.blend((first, plane.first), colours, alpha=alpha, depth=plane.depth[None, :], fine=_FINE[lot.kind])
+    solid = alpha >= 0.5
+    if lot.kind in ("railing", "palisade"):
+        alpha = alpha * _bars(lot, plane, height, scale)
+    canvas.blend((first, plane.first), colours, alpha=alpha, depth=plane.depth[None, :], fine=_FINE[lot.kind], solid=solid)
 
 
 def _details(lot: Lot, plane: _Plane, height: np.ndarray, scale: np.ndarray) -> tuple:
@@ -162,6 +165,16 @@ def _details(lot: Lot, plane: _Plane, height: np.ndarray, scale: np.ndarray) -> 
         trim = trim * (1 - ground)
     lamp = (chance > np.float32(1.0)) * np.float32(1)
     return texture, glass, (glow, lamp), trim, shop
+
+
+def _bars(lot: Lot, plane: _Plane, height: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Share of each pixel that the bars, rails and posts of a fence cover."""
+    pitch, wide = (0.15, 0.028) if lot.kind == "railing" else (0.16, 0.115)
+    bars = np.maximum(_band(plane.along, plane.step, pitch, wide), _band(plane.along, plane.step, 2.4, 0.09))[None, :]
+    rails = np.zeros_like(height)
+    for level in (0.12, lot.height - 0.06) if lot.kind == "railing" else (0.3, lot.height - 0.3):
+        rails = np.maximum(rails, np.clip((np.float32(0.035) - np.abs(height - np.float32(level))) / scale + np.float32(0.5), 0, 1))
+    return np.maximum(bars, rails)
 
 
 def _band(position: np.ndarray, width: np.ndarray, period: float, length: float) -> np.ndarray:

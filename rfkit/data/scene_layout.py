@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,7 +88,11 @@ class Lot:
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: where it stands, which way it points, how big it is."""
+    """An object: where it stands, which way it points, how big it is.
+
+    `parts` lists fine classes that it is made of besides `fine`, each with its lower and upper end in metres; `order`
+    takes the place of the depth in the painting order, for what stands behind a wall.
+    """
 
     kind: str
     fine: Fine
@@ -101,7 +105,8 @@ class Thing:
     variant: int = 0
     phase: float = 0.0
     seed: int = 0
-    extra: dict[str, float] = field(default_factory=dict)
+    parts: tuple[tuple[Fine, float, float], ...] = ()
+    order: float | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class _Draw:
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator
 
-    def number(self, low: float, high: float) -> float:
+    def number(self, low: float | int, high: float | int) -> float:
         return low + (high - low) * float(self.generator.random())
 
     def chance(self, probability: float) -> bool:
@@ -287,6 +292,10 @@ def _draw_barrier(draw: _Draw, kind: str, x: float, start: float, stop: float) -
     colour = draw.pick([(0.56, 0.36, 0.28), (0.62, 0.58, 0.52), (0.75, 0.72, 0.66), (0.50, 0.33, 0.27)])
     if kind == "hedge":
         colour = draw.pick([(0.20, 0.30, 0.12), (0.25, 0.33, 0.15)])
+    if kind == "railing":
+        colour = draw.pick([(0.10, 0.11, 0.11), (0.12, 0.22, 0.16), (0.55, 0.57, 0.58), (0.80, 0.80, 0.78)])
+    if kind == "palisade":
+        colour = draw.pick([(0.45, 0.30, 0.18), (0.55, 0.42, 0.28), (0.82, 0.80, 0.76), (0.30, 0.22, 0.16)])
     return Lot(
         kind=kind,
         x=x,
@@ -315,7 +324,7 @@ def _draw_skyline(draw: _Draw, street: Street) -> list[Lot]:
     while x < 90:
         wide = draw.number(9, 26)
         lot = _draw_building(draw, x, FAR + draw.number(5, 60), 0.0, "houses" if draw.chance(0.6) else "town")
-        lots.append(Lot(**{**lot.__dict__, "kind": "front", "stop": lot.start + 1, "depth": wide}))
+        lots.append(replace(lot, kind="front", stop=lot.start + 1, depth=wide))
         x += wide * draw.number(0.7, 1.3)
     return lots
 
@@ -325,42 +334,280 @@ def _draw_side(draw: _Draw, street: Street, side: int) -> tuple[list[Lot], list[
     return _Side(draw, street, side).build()
 
 
-def _draw_traffic(draw: _Draw, street: Street) -> list[Thing]:
-    return []
-
-
 class _Side:
+    """One side of the street: lots first, then what stands on the pavement and at the kerb."""
+
     def __init__(self, draw: _Draw, street: Street, side: int) -> None:
         self.draw, self.street, self.side = draw, street, side
         self.kerb = street.kerbs[0 if side < 0 else 1]
         self.line = street.lines[0 if side < 0 else 1]
+        self.pavement = abs(self.line - self.kerb)
         self.lots: list[Lot] = []
         self.things: list[Thing] = []
+        self.bare = draw.chance(0.3)
 
     def build(self) -> tuple[list[Lot], list[Thing]]:
         draw = self.draw
-        character = draw.pick(["town", "town", "houses", "park"])
+        character = draw.pick(["town", "town", "houses", "houses", "park"])
         z = draw.number(-6, 2)
         while z < FAR:
-            for crossing in self.street.crossings:
-                if not crossing.zebra and crossing.start - 1.5 < z < crossing.stop + 1:
-                    z = crossing.stop + 1.5
-            length = draw.number(7, 20) if character != "town" else draw.number(9, 24)
-            stop = z + length
-            for crossing in self.street.crossings:
-                if not crossing.zebra and z < crossing.start < stop:
-                    stop = crossing.start - 1
+            z, stop = self._next_lot(z, draw.number(9, 24) if character == "town" else draw.number(7, 18))
             if stop - z > 2:
                 self._lot(character, z, stop)
             z = stop + (0.0 if draw.chance(0.7 if character == "town" else 0.4) else draw.number(1, 5))
-            if draw.chance(0.07):
+            if draw.chance(0.08):
                 character = draw.pick(["town", "houses", "park"])
+        self._row_of_trees()
+        self._posts()
+        self._railing()
+        self._people()
         return self.lots, self.things
+
+    def _next_lot(self, start: float, length: float) -> tuple[float, float]:
+        """Room for a lot that keeps out of side streets."""
+        stop = start + length
+        for crossing in self.street.crossings:
+            if crossing.zebra:
+                continue
+            if crossing.start - 1.5 < start < crossing.stop + 1:
+                start, stop = crossing.stop + 1.5, crossing.stop + 1.5 + length
+            elif start < crossing.start < stop:
+                stop = crossing.start - 1
+        return start, stop
 
     def _lot(self, character: str, start: float, stop: float) -> None:
         draw, side = self.draw, self.side
-        if character == "park" or draw.chance(0.08):
-            self.lots.append(_draw_barrier(draw, draw.pick(["wall", "hedge"]), self.line, start, stop))
-        else:
-            setback = draw.number(2.5, 6) if character == "houses" else draw.number(0, 0.6)
-            self.lots.append(_draw_building(draw, self.line + side * setback, start, stop, character))
+        if character == "park" or draw.chance(0.06):
+            kind = draw.pick(["wall", "hedge", "railing", "railing", "palisade"])
+            self.lots.append(_draw_barrier(draw, kind, self.line, start, stop))
+            for _ in range(draw.whole(1, 4)):
+                x = self.line + side * draw.number(2, 14)
+                self._tree(x, draw.number(start, stop), draw.number(5, 13), order=stop + 0.01)
+            if draw.chance(0.5):
+                far = self.line + side * draw.number(16, 26)
+                self.lots.append(_draw_building(draw, far, start, stop + 0.02, "houses"))
+            return
+        setback = draw.number(2.5, 6) if character == "houses" else draw.number(0, 0.6)
+        self.lots.append(_draw_building(draw, self.line + side * setback, start, stop, character))
+        if setback > 2 and draw.chance(0.75):
+            kind = draw.pick(["wall", "hedge", "palisade", "palisade", "railing"])
+            barrier = _draw_barrier(draw, kind, self.line, start, stop - draw.number(0.5, 2))
+            self.lots.append(replace(barrier, height=min(barrier.height, draw.number(0.8, 1.3))))
+            if draw.chance(0.5):
+                self._tree(self.line + side * setback * 0.5, draw.number(start + 1, stop), draw.number(2.5, 5), order=stop + 0.01)
+            for _ in range(draw.whole(0, 3)):
+                x, z = self.line + side * draw.number(0.5, setback - 0.8), draw.number(start + 0.5, stop - 0.5)
+                if z > 2:
+                    self._bush(x, z, order=stop + 0.01)
+
+    def _tree(self, x: float, z: float, tall: float, *, order: float | None = None) -> None:
+        draw = self.draw
+        if z < 4:
+            return
+        variant = 3 if self.bare and draw.chance(0.8) else draw.pick([0, 0, 1, 1, 2])
+        green = draw.pick([(0.26, 0.36, 0.12), (0.34, 0.42, 0.14), (0.20, 0.30, 0.13), (0.42, 0.40, 0.13), (0.50, 0.34, 0.12)])
+        self.things.append(
+            Thing("tree", Fine.TREE, x, z, tall, colour=draw.tint(green, 0.05), accent=draw.tint((0.30, 0.25, 0.20), 0.05), variant=variant, seed=draw.whole(0, 1 << 20), order=order)
+        )  # fmt: skip
+
+    def _bush(self, x: float, z: float, *, order: float | None = None) -> None:
+        draw = self.draw
+        green = draw.tint((0.26, 0.36, 0.14), 0.06)
+        self.things.append(Thing("bush", Fine.TREE, x, z, draw.number(0.8, 1.9), colour=green, seed=draw.whole(0, 1 << 20), order=order))
+
+    def _at_kerb(self, inward: float) -> float:
+        return self.kerb + self.side * min(inward, self.pavement * 0.5)
+
+    def _row_of_trees(self) -> None:
+        draw = self.draw
+        if not draw.chance(0.5):
+            return
+        z, pitch = draw.number(5, 14), draw.number(8, 22)
+        while z < 110:
+            if not self._in_crossing(z):
+                self._tree(self._at_kerb(0.8), z + draw.number(-0.8, 0.8), draw.number(4.5, 10))
+            z += pitch
+
+    def _in_crossing(self, z: float) -> bool:
+        return any(c.start - 1 < z < c.stop + 1 for c in self.street.crossings)
+
+    def _posts(self) -> None:
+        draw = self.draw
+        steel = draw.pick([(0.40, 0.42, 0.43), (0.18, 0.20, 0.20), (0.30, 0.34, 0.30), (0.55, 0.55, 0.53)])
+        if draw.chance(0.85):
+            z, pitch, tall = draw.number(6, 26), draw.number(20, 34), draw.number(5.5, 9)
+            while z < 130:
+                self.things.append(Thing("lamp post", Fine.POLE, self._at_kerb(0.5), z, tall, colour=steel))
+                z += pitch
+        for _ in range(draw.whole(1, 5)):
+            z = 5 + 55 * draw.number(0, 1) ** 1.5
+            tall = draw.number(2.2, 3.1)
+            variant = draw.whole(0, 6)
+            parts = ((Fine.POLE, 0.0, tall - 0.6),)
+            self.things.append(Thing("sign", Fine.SIGN, self._at_kerb(draw.number(0.4, 0.9)), z, tall, variant=variant, seed=draw.whole(0, 600), parts=parts))
+        for crossing in self.street.crossings:
+            if draw.chance(0.65):
+                tall, variant = draw.number(2.9, 3.6), draw.whole(0, 3)
+                parts = ((Fine.POLE, 0.0, tall - 1.0),)
+                self.things.append(Thing("traffic light", Fine.TRAFFIC_LIGHT, self._at_kerb(0.4), crossing.start - 0.8, tall, variant=variant, seed=draw.whole(0, 600), parts=parts))
+        if draw.chance(0.22):
+            z, pitch = draw.number(5, 12), draw.number(1.6, 2.6)
+            for number in range(draw.whole(5, 12)):
+                self.things.append(Thing("bollard", Fine.POLE, self._at_kerb(0.35), z + number * pitch, 0.95, colour=steel))
+
+    def _railing(self) -> None:
+        """A guard rail at the kerb, in panels, so that people behind it are painted before it."""
+        draw = self.draw
+        if not draw.chance(0.38):
+            return
+        z, number = draw.number(3, 25), draw.whole(4, 12)
+        barrier = _draw_barrier(draw, "railing", self._at_kerb(0.25), z, z + 2.4)
+        for panel in range(number):
+            start = z + 2.5 * panel
+            if not self._in_crossing(start + 1.2):
+                self.lots.append(replace(barrier, start=start, stop=start + 2.4, height=1.05))
+
+    def _people(self) -> None:
+        draw = self.draw
+        for _ in range(draw.pick([0, 1, 2, 3, 4, 6])):
+            z = 4.5 + 60 * draw.number(0, 1) ** 1.7
+            x = self.kerb + self.side * draw.number(0.6, max(self.pavement - 0.4, 0.8))
+            person = _draw_person(draw, x, z)
+            self.things.append(person)
+            if draw.chance(0.3):
+                self.things.append(replace(_draw_person(draw, x + 0.55, z + draw.number(-0.3, 0.3)), heading=person.heading))
+
+
+_CLOTHES: tuple[Colour, ...] = (
+    (0.08, 0.08, 0.10), (0.12, 0.14, 0.25), (0.35, 0.33, 0.30), (0.55, 0.10, 0.10), (0.15, 0.30, 0.20), (0.75, 0.73, 0.68),
+    (0.45, 0.30, 0.18), (0.20, 0.35, 0.60), (0.75, 0.55, 0.15), (0.50, 0.20, 0.40),
+)  # fmt: skip
+
+
+def _draw_person(draw: _Draw, x: float, z: float) -> Thing:
+    tall = draw.number(1.0, 1.4) if draw.chance(0.08) else draw.number(1.55, 1.9)
+    heading = draw.pick([0.0, float(np.pi), 0.5, 2.6, -0.5, float(np.pi / 2), float(-np.pi / 2)]) + draw.number(-0.2, 0.2)
+    trousers = draw.pick([(0.10, 0.12, 0.20), (0.07, 0.07, 0.08), (0.30, 0.27, 0.22), (0.18, 0.24, 0.38)])
+    return Thing(
+        "pedestrian", Fine.PEDESTRIAN, x, z, tall, heading=heading, colour=draw.tint(draw.pick(_CLOTHES), 0.04),
+        accent=draw.tint(trousers, 0.03), variant=draw.whole(0, 4), phase=draw.number(0, 6.28), seed=draw.whole(0, 600),
+    )  # fmt: skip
+
+
+_PAINTS: tuple[Colour, ...] = (
+    (0.62, 0.63, 0.65), (0.40, 0.41, 0.43), (0.06, 0.06, 0.07), (0.85, 0.85, 0.84), (0.45, 0.05, 0.06), (0.08, 0.14, 0.36),
+    (0.10, 0.24, 0.18), (0.16, 0.17, 0.19), (0.55, 0.50, 0.42), (0.20, 0.35, 0.55), (0.70, 0.12, 0.08), (0.80, 0.66, 0.12),
+)  # fmt: skip
+_CAR_KINDS = ("hatchback", "hatchback", "saloon", "estate", "off-roader", "minivan", "van")
+_CAR_HEIGHTS = {"hatchback": 1.47, "saloon": 1.44, "estate": 1.48, "off-roader": 1.78, "minivan": 1.68, "van": 2.2}
+_LARGE = {"truck": (Fine.TRUCK, 3.3, 4.0), "bus": (Fine.BUS, 3.05, 5.6), "tram": (Fine.TRAIN, 3.4, 8.7)}
+
+
+def _draw_car(draw: _Draw, x: float, z: float, heading: float) -> Thing:
+    kind = draw.pick(_CAR_KINDS)
+    tall = _CAR_HEIGHTS[kind] * draw.number(0.96, 1.04)
+    return Thing(kind, Fine.CAR, x, z, tall, heading=heading, colour=draw.tint(draw.pick(_PAINTS), 0.04), variant=draw.whole(0, 2), seed=draw.whole(0, 600))
+
+
+def _draw_large(draw: _Draw, x: float, z: float, heading: float) -> Thing:
+    kind = draw.pick(["truck", "truck", "bus", "bus", "tram"])
+    fine, tall, _ = _LARGE[kind]
+    colour = draw.pick([(0.68, 0.10, 0.09), (0.12, 0.30, 0.52), (0.82, 0.80, 0.74), (0.15, 0.42, 0.28), (0.85, 0.65, 0.12)])
+    return Thing(
+        kind, fine, x, z, tall * draw.number(0.97, 1.03), heading=heading, colour=draw.tint(colour, 0.04),
+        accent=draw.tint(draw.pick([(0.85, 0.85, 0.83), (0.75, 0.72, 0.62), (0.35, 0.42, 0.55)]), 0.04), variant=draw.whole(0, 2), seed=draw.whole(0, 600),
+    )  # fmt: skip
+
+
+def _draw_traffic(draw: _Draw, street: Street) -> list[Thing]:
+    """Vehicles in the lanes, at the kerbs and in the side street; bicycles; people who cross."""
+    things: list[Thing] = []
+    busy = draw.pick([0.35, 0.7, 1.0])
+    for lane in street.lanes:
+        # Lanes beyond the centre line come towards us.
+        oncoming = (lane - street.centre) * street.centre > 0
+        heading = float(np.pi) if oncoming else 0.0
+        z = draw.number(7, 45) if lane == 0 else draw.number(5, 40)
+        while z < 150:
+            if draw.chance(busy):
+                large = draw.chance(0.10)
+                build = _draw_large if large else _draw_car
+                if large:
+                    z += 6
+                things.append(build(draw, lane + draw.number(-0.25, 0.25), z, heading + draw.number(-0.02, 0.02)))
+                z += 6 if large else 0
+            z += draw.number(7, 32)
+    things += _draw_parked(draw, street)
+    things += _draw_riders(draw, street)
+    for crossing in street.crossings:
+        middle = (crossing.start + crossing.stop) / 2
+        if not crossing.zebra and draw.chance(0.6):
+            way = 1 if draw.chance(0.5) else -1
+            things.append(_draw_car(draw, draw.number(-9, 9), middle + draw.number(-1, 1), way * float(np.pi / 2)))
+        if draw.chance(0.55):
+            for _ in range(draw.whole(1, 4)):
+                person = _draw_person(draw, draw.number(*street.kerbs), crossing.start + draw.number(0, 1.5))
+                things.append(replace(person, heading=float(np.pi / 2) * (1 if draw.chance(0.5) else -1)))
+    return _apart(things)
+
+
+def _draw_parked(draw: _Draw, street: Street) -> list[Thing]:
+    things = []
+    for side, kerb in zip((-1, 1), street.kerbs, strict=True):
+        outermost = max(street.lanes, key=lambda lane: lane * side)
+        if abs(kerb - outermost) < 2.8:
+            continue
+        z = draw.number(4.5, 14)
+        share = draw.pick([0.4, 0.75, 0.95])
+        while z < 130:
+            blocked = any(c.start - 4 < z < c.stop + 4 for c in street.crossings)
+            if draw.chance(share) and not blocked:
+                heading = (0.0 if draw.chance(0.7) else float(np.pi)) + draw.number(-0.03, 0.03)
+                things.append(_draw_car(draw, kerb - side * draw.number(1.0, 1.2), z, heading))
+            z += draw.number(5.4, 6.8)
+    return things
+
+
+def _draw_riders(draw: _Draw, street: Street) -> list[Thing]:
+    things = []
+    for _ in range(draw.pick([0, 1, 1, 2, 3])):
+        z = 5 + 45 * draw.number(0, 1) ** 1.5
+        motor = draw.chance(0.2)
+        lane = draw.pick(street.lanes)
+        oncoming = (lane - street.centre) * street.centre > 0
+        x = lane + (1.2 if lane > 0 else -1.2) + draw.number(-0.2, 0.2)
+        heading = (float(np.pi) if oncoming else 0.0) + draw.number(-0.15, 0.15)
+        if draw.chance(0.25):
+            heading = float(np.pi / 2) * (1 if draw.chance(0.5) else -1) + draw.number(-0.3, 0.3)
+            x = draw.number(*street.kerbs)
+        things.append(
+            Thing(
+                "motorcycle" if motor else "bicyclist", Fine.MOTORCYCLE if motor else Fine.BICYCLIST, x, z, draw.number(1.68, 1.88), heading=heading,
+                colour=draw.tint(draw.pick(_CLOTHES), 0.04), accent=draw.tint(draw.pick(_PAINTS), 0.03), phase=draw.number(0, 6.28),
+                seed=draw.whole(0, 600), parts=((Fine.RIDER, 0.28, 1.75),),
+            )
+        )  # fmt: skip
+    return things
+
+
+def _apart(things: list[Thing]) -> list[Thing]:
+    """Leave out what would stand inside something drawn earlier."""
+    kept: list[Thing] = []
+    for thing in things:
+        long, wide = _room(thing)
+        if all(abs(thing.z - other.z) > (long + _room(other)[0]) or abs(thing.x - other.x) > (wide + _room(other)[1]) for other in kept):
+            kept.append(thing)
+    return kept
+
+
+def _room(thing: Thing) -> tuple[float, float]:
+    """Half the length and half the width on the ground that a thing needs."""
+    if thing.kind in _LARGE:
+        long, wide = _LARGE[thing.kind][2], 1.35
+    elif thing.fine == Fine.CAR:
+        long, wide = 2.5, 1.0
+    elif thing.fine == Fine.PEDESTRIAN:
+        return 0.25, 0.25
+    else:
+        long, wide = 1.0, 0.35
+    return (wide, long) if abs(np.sin(thing.heading)) > 0.7 else (long, wide)

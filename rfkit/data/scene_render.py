@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int16, UInt8
 
 from rfkit.data.scene_canvas import Canvas
-from rfkit.data.scene_classes import Fine
 from rfkit.data.scene_facade import paint_lot
-from rfkit.data.scene_ground import paint_ground, paint_sky
+from rfkit.data.scene_furniture import paint_post
+from rfkit.data.scene_ground import paint_ground, paint_sky, sun_blocked
 from rfkit.data.scene_layout import Layout, Lot, Thing
+from rfkit.data.scene_people import paint_cyclist, paint_person
+from rfkit.data.scene_shadows import cast_shadow
+from rfkit.data.scene_trees import paint_tree
+from rfkit.data.scene_vehicles import VEHICLES, paint_vehicle
 
 __all__ = ["Picture", "render"]
 
@@ -42,17 +47,44 @@ def render(layout: Layout, size: tuple[int, int], *, noise: np.random.Generator)
     canvas = Canvas(view, haze=haze, visibility=light.visibility)
     paint_sky(canvas, layout)
     paint_ground(canvas, layout)
-    for _, number, item in _by_depth(layout):
+    blocked = [_blocked(layout, thing) for thing in layout.things]
+    for thing, share in zip(layout.things, blocked, strict=True):
+        cast_shadow(canvas, layout, thing, blocked=share)
+    for item in _by_depth(layout):
         if isinstance(item, Lot):
             paint_lot(canvas, layout, item)
+        else:
+            thing = layout.things[item]
+            _PAINTERS[thing.kind](canvas, layout, thing, owner=item, shadow=blocked[item])
     return Picture(_expose(canvas, layout, noise), canvas.fine, canvas.owner)
 
 
-def _by_depth(layout: Layout) -> list[tuple[float, int, Lot | Thing]]:
-    """Everything in painting order: a lot by its far end, since things before it never stand behind it."""
-    items: list[tuple[float, int, Lot | Thing]] = [(lot.stop, -1, lot) for lot in layout.lots]
-    items += [(thing.z, number, thing) for number, thing in enumerate(layout.things)]
-    return sorted(items, key=lambda item: -item[0])
+_PAINTERS: dict[str, Callable] = {
+    **dict.fromkeys(VEHICLES, paint_vehicle),
+    **dict.fromkeys(("lamp post", "sign", "traffic light", "bollard"), paint_post),
+    **dict.fromkeys(("tree", "bush"), paint_tree),
+    **dict.fromkeys(("bicyclist", "motorcycle"), paint_cyclist),
+    "pedestrian": paint_person,
+}
+
+
+def _by_depth(layout: Layout) -> list[Lot | int]:
+    """Lots and the numbers of things in painting order.
+
+    A lot counts by its far end: what stands in the street before that end is never behind it. Of two lots with the
+    same end, the one farther from the street comes first.
+    """
+    items: list[tuple[float, float, Lot | int]] = [(-lot.stop, -abs(lot.x), lot) for lot in layout.lots]
+    for number, thing in enumerate(layout.things):
+        items.append((-(thing.z if thing.order is None else thing.order), 0.0, number))
+    return [item for _, _, item in sorted(items, key=lambda item: item[:2])]
+
+
+def _blocked(layout: Layout, thing: Thing) -> float:
+    """Share of the sun that buildings keep from a thing, measured at two heights."""
+    heights = np.array([0.25, 0.75], dtype=np.float32) * np.float32(thing.height)
+    depths = sun_blocked(layout, np.float32(thing.x), heights, np.float32(thing.z))
+    return float((depths[0] > 0) + (depths[1] > 0)) / 2
 
 
 def _expose(canvas: Canvas, layout: Layout, noise: np.random.Generator) -> np.ndarray:

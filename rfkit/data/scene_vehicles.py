@@ -1,0 +1,264 @@
+"""Cars, vans, trucks, buses and trams: a profile along the length, drawn out across the width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from rfkit.data.scene_canvas import Canvas, Colour
+from rfkit.data.scene_classes import Fine
+from rfkit.data.scene_layout import Layout, Thing
+from rfkit.data.scene_sketch import Frame, Sketch
+
+__all__ = ["VEHICLES", "Body", "paint_vehicle"]
+
+# One point of a profile: along the length, up, half the width there (all in metres).
+Station = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Body:
+    """A kind of vehicle.
+
+    The profile runs from the foot of the back over the roof to the foot of the front; `surfaces` says what lies
+    between two stations. `sides` are polygons of stations on the flank.
+    """
+
+    profile: tuple[Station, ...]
+    surfaces: tuple[str, ...]
+    sides: tuple[tuple[str, tuple[Station, ...]], ...]
+    axles: tuple[float, ...]
+    wheel: float
+
+    @property
+    def length(self) -> float:
+        """From end to end, in metres."""
+        return self.profile[-1][0] - self.profile[0][0]
+
+    @property
+    def height(self) -> float:
+        """From the road to the roof, in metres."""
+        return max(y for _, y, _ in self.profile)
+
+    @property
+    def half_width(self) -> float:
+        """Half the greatest width, in metres."""
+        return max(w for _, _, w in self.profile)
+
+
+def _car(
+    rear: float, boot: float, belt: float, roof: tuple[float, float], screen: float, nose: float, tall: float, half: float
+) -> Body:
+    """A car: where the tailgate ends, the roof begins and ends, the windscreen ends, and the nose."""
+    top = half * 0.74
+    profile = (
+        (rear, 0.24, half * 0.94), (rear - 0.02, belt * 0.78, half), (boot, belt, half * 0.97),
+        (roof[0], tall - 0.05, top), (roof[1], tall, top), (screen, belt + 0.03, half * 0.95),
+        (nose - 0.16, belt * 0.82, half * 0.94), (nose, belt * 0.64, half * 0.97), (nose, 0.24, half * 0.92),
+    )  # fmt: skip
+    surfaces = ("bumper", "tail", "rear glass", "body", "glass", "body", "head", "bumper")
+    if boot > rear + 0.3:
+        profile = (*profile[:2], (rear + 0.04, belt * 0.98, half * 0.96), (boot, belt, half * 0.96), *profile[3:])
+        surfaces = ("bumper", "tail", "body", "rear glass", "body", "glass", "body", "head", "bumper")
+    flank = tuple((s, min(y, belt + 0.03), half) for s, y, _ in profile if y <= belt + 0.04)
+    cabin = (
+        (boot, belt, half * 0.97), (roof[0], tall - 0.05, top), (roof[1], tall, top), (screen, belt + 0.03, half * 0.96),
+    )  # fmt: skip
+    middle = (roof[0] + roof[1]) / 2 + 0.15
+
+    def window(start: float, stop: float) -> tuple[Station, ...]:
+        low, high = belt + 0.03, tall - 0.10
+        edge = half * 0.965, top * 1.03
+        slope = min(1.0, (screen - roof[1]) * 0.82)
+        back = (roof[0] - boot) * 0.82
+        return (
+            (start if start > boot + 0.3 else boot + 0.14, low, edge[0]),
+            (start if start > boot + 0.3 else boot + 0.14 + back, high, edge[1]),
+            (stop if stop < roof[1] else screen - 0.14 - slope, high, edge[1]),
+            (stop if stop < roof[1] else screen - 0.14, low, edge[0]),
+        )
+
+    sides = (
+        ("flank", flank), ("cabin", cabin), ("side glass", window(boot, middle - 0.04)), ("side glass", window(middle + 0.04, 9.0)),
+    )  # fmt: skip
+    return Body(profile, surfaces, sides, (rear + 0.72, nose - 0.78), 0.31 + 0.04 * (tall > 1.6))
+
+
+def _box(length: float, tall: float, half: float, *, windows: tuple[float, float] | None, cab: float = 0.0, wheel: float = 0.48) -> Body:
+    """A bus, a tram, or a truck whose load ends `cab` metres before its front."""
+    rear, nose = -length / 2, length / 2
+    low = 0.38
+    if cab:
+        start = nose - cab
+        profile = (
+            (rear, 0.75, half), (rear, tall, half), (start, tall, half), (start + 0.05, tall - 0.6, half * 0.96),
+            (nose - 0.35, tall - 0.7, half * 0.94), (nose - 0.05, 1.45, half * 0.96), (nose, 0.9, half * 0.96), (nose, low, half * 0.94),
+        )  # fmt: skip
+        surfaces = ("load", "load", "body", "body", "glass", "head", "bumper")
+        sides = (
+            ("load", ((rear, 0.75, half), (rear, tall, half), (start, tall, half), (start, 0.75, half))),
+            ("flank", ((start + 0.05, low, half * 0.96), (start + 0.05, tall - 0.6, half * 0.96), (nose - 0.35, tall - 0.7, half * 0.95), (nose, 1.4, half * 0.96), (nose, low, half * 0.95))),
+            ("side glass", ((start + 0.35, 1.45, half * 0.965), (start + 0.35, tall - 0.85, half * 0.965), (nose - 0.45, tall - 0.9, half * 0.955), (nose - 0.2, 1.45, half * 0.965))),
+            ("under", ((rear + 0.3, 0.42, half * 0.9), (rear + 0.3, 0.75, half * 0.9), (start, 0.75, half * 0.9), (start, 0.42, half * 0.9))),
+        )  # fmt: skip
+        return Body(profile, surfaces, sides, (rear + 1.1, rear + 2.2, nose - 0.9), wheel)
+    profile = (
+        (rear, low, half), (rear, 1.5, half), (rear + 0.06, tall - 0.5, half), (rear + 0.2, tall, half * 0.92),
+        (nose - 0.25, tall, half * 0.92), (nose - 0.06, tall - 0.5, half), (nose, 1.15, half), (nose, 0.75, half), (nose, low, half),
+    )  # fmt: skip
+    surfaces = ("tail", "rear glass", "body", "body", "body", "glass", "head", "bumper")
+    flank = ((rear, low, half), (rear + 0.04, tall - 0.4, half), (rear + 0.2, tall, half * 0.93), (nose - 0.25, tall, half * 0.93), (nose - 0.04, tall - 0.4, half), (nose, low, half))
+    sides = [("flank", flank)]
+    if windows is not None:
+        at = rear + 0.5
+        while at + 1.3 < nose:
+            sides.append(("side glass", ((at, windows[0], half), (at, windows[1], half), (at + 1.25, windows[1], half), (at + 1.25, windows[0], half))))
+            at += 1.38
+    return Body(profile, surfaces, tuple(sides), (rear + 2.3, nose - 2.3), wheel)
+
+
+VEHICLES: dict[str, Body] = {
+    "hatchback": _car(-1.95, -1.82, 0.95, (-1.35, 0.15), 0.98, 1.98, 1.47, 0.85),
+    "saloon": _car(-2.25, -1.45, 0.96, (-0.85, 0.25), 1.05, 2.25, 1.44, 0.88),
+    "estate": _car(-2.3, -2.18, 0.97, (-1.85, 0.2), 1.0, 2.25, 1.48, 0.88),
+    "off-roader": _car(-2.2, -2.12, 1.12, (-1.85, 0.2), 0.85, 2.2, 1.78, 0.94),
+    "minivan": _car(-2.15, -2.06, 1.05, (-1.75, 0.35), 1.35, 2.15, 1.68, 0.91),
+    "van": _car(-2.6, -2.58, 1.2, (-2.52, 0.9), 1.65, 2.55, 2.2, 0.98),
+    "truck": _box(7.6, 3.3, 1.22, windows=None, cab=1.9),
+    "bus": _box(10.8, 3.05, 1.26, windows=(1.25, 2.45)),
+    "tram": _box(17.0, 3.4, 1.25, windows=(1.35, 2.6), wheel=0.3),
+}
+"""Kinds of vehicles by name."""
+
+_GLASS: Colour = (0.10, 0.12, 0.14)
+
+
+def paint_vehicle(canvas: Canvas, layout: Layout, thing: Thing, *, owner: int, shadow: float) -> None:
+    """Paint a vehicle as seen from the camera; `shadow` is the share of the sun that is blocked."""
+    _Vehicle(canvas, layout, thing, shadow).paint(owner)
+
+
+class _Vehicle:
+    def __init__(self, canvas: Canvas, layout: Layout, thing: Thing, shadow: float) -> None:
+        self.canvas, self.light, self.thing, self.shadow = canvas, layout.light, thing, shadow
+        self.body = VEHICLES[thing.kind]
+        self.stretch = thing.height / self.body.height
+        self.frame = Frame(thing.x, thing.z, thing.heading)
+        self.sketch = Sketch(canvas.view, fine=thing.fine)
+        self.camera = self.frame.camera()
+        self.near = thing.z < 45
+
+    def paint(self, owner: int) -> None:
+        self._undercarriage()
+        body = self.body
+        for (first, second), surface in zip(pairwise(body.profile), body.surfaces, strict=True):
+            slope = (-(second[1] - first[1]), second[0] - first[0])
+            towards = (self.camera[0] - first[0]) * slope[0] + (self.canvas.view.eye - first[1]) * slope[1]
+            if towards > 0:
+                self._surface(surface, first, second, slope)
+        side = 1.0 if self.camera[1] > 0 else -1.0
+        if abs(self.camera[1]) > body.half_width:
+            for material, stations in body.sides:
+                self._flank(material, stations, side)
+            self._wheels(side)
+        self.sketch.paint(self.canvas, depth=self.thing.z, owner=owner, shading=(0.0, 0.0, 0.10), grain=0.05)
+
+    def _point(self, s: float, t: float, y: float) -> tuple[float, float, float]:
+        return self.frame.world(s, t, y * self.stretch)
+
+    def _lit(self, colour: Colour, normal: tuple[float, float, float], gloss: float = 0.0) -> Colour:
+        length = float(np.sqrt(sum(n * n for n in normal)))
+        s, t, y = (n / length for n in normal)
+        light = self.light.on(self.frame.normal(s, t, y), shadow=self.shadow)
+        # Paint mirrors the sky above and the road below.
+        mirror = gloss * (0.5 + 0.5 * y)
+        return tuple(
+            float(c * bright * (1 - mirror) + sky * 0.75 * mirror)
+            for c, bright, sky in zip(colour, light, self.light.sky_low, strict=True)
+        )
+
+    def _undercarriage(self) -> None:
+        body = self.body
+        half = body.half_width
+        dark = (0.02, 0.02, 0.025)
+        for s in (body.axles[0], body.axles[-1]):
+            for t in (-half * 0.94, half * 0.70):
+                self.sketch.polygon([self._point(s, t, 0.0), self._point(s, t + 0.24 * half, 0.0), self._point(s, t + 0.24 * half, 0.5), self._point(s, t, 0.5)], dark)
+        low = body.profile[0][1]
+        ends = (body.profile[0][0], body.profile[-1][0])
+        near = ends[0] if self.camera[0] < 0 else ends[1]
+        self.sketch.polygon([self._point(near * 0.9, -half * 0.8, 0.16), self._point(near * 0.9, half * 0.8, 0.16), self._point(near * 0.9, half * 0.8, low + 0.1), self._point(near * 0.9, -half * 0.8, low + 0.1)], dark)
+
+    def _quad(self, first: Station, second: Station, up: tuple[float, float], across: tuple[float, float]) -> list:
+        """Part of the surface between two stations: shares of the way up, and across from -1 to 1."""
+        corners = []
+        for share, sides in ((up[0], across), (up[1], across[::-1])):
+            s, y, w = (a + (b - a) * share for a, b in zip(first, second, strict=True))
+            corners += [self._point(s, w * side, y) for side in sides]
+        return corners
+
+    def _surface(self, surface: str, first: Station, second: Station, slope: tuple[float, float]) -> None:
+        normal = (slope[0], 0.0, slope[1])
+        paint = self.thing.accent if surface == "load" else self.thing.colour
+        add = self.sketch.polygon
+        whole = self._quad(first, second, (0.0, 1.0), (-1.0, 1.0))
+        add(whole, self._lit(paint, normal, 0.25))
+        if surface in ("glass", "rear glass"):
+            add(self._quad(first, second, (0.06, 0.94), (-0.92, 0.92)), self._lit(_GLASS, normal, 0.25))
+            upper = (0.5, 0.94) if surface == "rear glass" else (0.06, 0.5)
+            add(self._quad(first, second, upper, (-0.92, 0.92)), self._lit(_GLASS, normal, 0.55))
+        elif surface == "tail":
+            glow = (0.85, 0.10, 0.08) if self.thing.variant % 2 else (0.42, 0.05, 0.05)
+            for across in ((-0.98, -0.68), (0.68, 0.98)):
+                add(self._quad(first, second, (0.35, 0.98), across), glow)
+            if self.near:
+                add(self._quad(first, second, (0.30, 0.58), (-0.3, 0.3)), self._lit((0.82, 0.76, 0.40), normal))
+        elif surface == "head":
+            lamps = self.light.lamps > 0.05
+            glow = (1.5, 1.45, 1.25) if lamps else self._lit((0.80, 0.82, 0.84), normal, 0.3)
+            down = second[1] < first[1]
+            for across in ((-0.96, -0.56), (0.56, 0.96)):
+                add(self._quad(first, second, (0.15, 0.95) if down else (0.05, 0.85), across), glow)
+            add(self._quad(first, second, (0.2, 1.0), (-0.48, 0.48)), (0.035, 0.035, 0.04))
+        elif surface == "bumper":
+            add(self._quad(first, second, (0.0, 0.55) if slope[0] < 0 else (0.5, 1.0), (-0.98, 0.98)), self._lit((0.08, 0.08, 0.085), normal))
+            if slope[0] > 0 and self.near:
+                add(self._quad(first, second, (0.2, 0.5), (-0.32, 0.32)), self._lit((0.85, 0.85, 0.83), normal))
+        elif surface == "load" and slope[0] < 0 and self.near:
+            add(self._quad(first, second, (0.02, 0.98), (-0.01, 0.01)), (0.05, 0.05, 0.05))
+            for across in ((-0.96, -0.80), (0.80, 0.96)):
+                add(self._quad(first, second, (0.0, 0.06), across), (0.45, 0.05, 0.05))
+
+    def _flank(self, material: str, stations: tuple[Station, ...], side: float) -> None:
+        points = [self._point(s, w * side, y) for s, y, w in stations]
+        normal = (0.0, side, 0.35 if material in ("cabin", "side glass") else 0.05)
+        if material == "side glass":
+            self.sketch.polygon(points, self._lit(_GLASS, normal, 0.5))
+            return
+        if material == "under":
+            self.sketch.polygon(points, (0.03, 0.03, 0.035))
+            return
+        paint = self.thing.accent if material == "load" else self.thing.colour
+        self.sketch.polygon(points, self._lit(paint, normal, 0.22))
+        if material == "flank" and self.near:
+            low = [(s, min(y, 0.42), w) for s, y, w in stations]
+            self.sketch.polygon([self._point(s, w * side, y) for s, y, w in low], self._lit(tuple(0.55 * c for c in paint), normal))
+            for s in (self.body.axles[0] + 0.75, 0.25 * sum(self.body.axles[:: len(self.body.axles) - 1]) + 0.3):
+                if self.body.height < 2.5:
+                    y = stations[2][1] if len(stations) > 2 else 0.9
+                    half = self.body.half_width
+                    self.sketch.limb([self._point(s, half * side, 0.35), self._point(s, half * side, y)], 0.012, self._lit(tuple(0.4 * c for c in paint), normal))
+
+    def _wheels(self, side: float) -> None:
+        turn = [2 * np.pi * k / 14 for k in range(14)]
+        half = self.body.half_width
+        for s in self.body.axles:
+            for share, colour in ((1.18, (0.02, 0.02, 0.02)), (1.0, (0.045, 0.045, 0.05)), (0.62, (0.42, 0.43, 0.45)), (0.18, (0.1, 0.1, 0.1))):
+                radius = self.body.wheel * share
+                if share < 1 and not self.near:
+                    continue
+                ring = [self._point(s + radius * float(np.cos(a)), half * side * 1.005, max(self.body.wheel + radius * float(np.sin(a)), 0.0 if share <= 1 else 0.2)) for a in turn]
+                normal = (0.0, side, 0.0)
+                self.sketch.polygon(ring, self._lit(colour, normal) if share < 1 else colour)
