@@ -78,7 +78,7 @@ def _cover(column: np.ndarray, edges: list[float]) -> np.ndarray:
 
 
 def _paint_plane(canvas: Canvas, layout: Layout, lot: Lot, plane: _Plane | None) -> None:
-    if plane is None:
+    if plane is None or lot.height * canvas.view.focal < 1.5 * float(plane.depth.min()):
         return
     view, light = canvas.view, layout.light
     scale = plane.depth / np.float32(view.focal)
@@ -95,7 +95,7 @@ def _paint_plane(canvas: Canvas, layout: Layout, lot: Lot, plane: _Plane | None)
     roof = np.clip(top - row, 0, 1) if lot.roof_height else None
     shadow = np.clip(sun_blocked(layout, plane.x, height, plane.depth) * 2 + np.float32(0.5), 0, 1)
     lit, dark = light.on(plane.normal), light.on(plane.normal, shadow=1.0)
-    detail = _details(lot, plane, height, scale)
+    detail = _details(lot, plane, height, scale, light.lamps)
     texture, glass, glow, trim, shop = detail
     sky = np.float32(light.sky_low) * np.float32(0.45)
     colours = []
@@ -117,7 +117,7 @@ def _paint_plane(canvas: Canvas, layout: Layout, lot: Lot, plane: _Plane | None)
     canvas.blend((first, plane.first), colours, alpha=alpha, depth=plane.depth[None, :], fine=_FINE[lot.kind], solid=solid)
 
 
-def _details(lot: Lot, plane: _Plane, height: np.ndarray, scale: np.ndarray) -> tuple:
+def _details(lot: Lot, plane: _Plane, height: np.ndarray, scale: np.ndarray, lamps: float) -> tuple:
     """Wall texture, share of glass, brightness and lamp light of the panes, share of trim and of shop front."""
     seed = lot.seed % 487
     along = plane.along[None, :]
@@ -163,7 +163,7 @@ def _details(lot: Lot, plane: _Plane, height: np.ndarray, scale: np.ndarray) -> 
         glass = np.maximum(glass, window * ground * fronts)
         shop = ground
         trim = trim * (1 - ground)
-    lamp = (chance > np.float32(1.0)) * np.float32(1)
+    lamp = (table[(index * 5 + seed + 31) & 63] < np.float32(lamps)) * (np.float32(0.5) + np.float32(0.5) * chance)
     return texture, glass, (glow, lamp), trim, shop
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float32
 
 from rfkit.data.scene_canvas import Canvas
 from rfkit.data.scene_classes import Fine
 from rfkit.data.scene_layout import Layout, Street
-from rfkit.data.scene_noise import sample_grid, sample_points
+from rfkit.data.scene_noise import sample_points
 
-__all__ = ["paint_ground", "paint_sky"]
+__all__ = ["paint_ground", "paint_sky", "sun_blocked"]
 
 
 def paint_sky(canvas: Canvas, layout: Layout) -> None:
@@ -75,10 +76,13 @@ def paint_ground(canvas: Canvas, layout: Layout) -> None:
             marks *= 1 - inside
             joints *= 1 - inside
             fine = np.where(inside > 0.5, np.uint8(Fine.ROAD), fine)
+    for crossing in street.crossings:
+        stop = np.clip((np.float32(0.2) - np.abs(depth - np.float32(crossing.start - 1.6))) / deep + np.float32(0.5), 0, 1)
+        marks = np.maximum(marks, stop[:, None] * _average(section["own"], low, high))
     shift = layout.seed % 499
     z = depth[:, None]
     coarse = sample_points(z * 6 + shift, x * 12 + shift)
-    grit = sample_points(z * 70, x * 90) / (1 + (wide * 60) ** 2)[:, None]
+    grit = sample_points(z * 310, x * 330) / (1 + (wide * 50) ** 2)[:, None]
     patches = np.clip(sample_points(z * 2.2 + 2 * shift, x * 5) * 3 - np.float32(0.9), 0, 1)
     wear = 1 + np.float32(0.14) * coarse + np.float32(0.28) * grit - np.float32(0.12) * patches
     marks = np.clip(marks * (np.float32(0.82) + np.float32(0.35) * coarse), 0, 1)
@@ -94,26 +98,17 @@ def paint_ground(canvas: Canvas, layout: Layout) -> None:
     canvas.blend((first, 0), colours, alpha=alpha, depth=z, fine=fine)
 
 
-def sun_blocked(layout: Layout, x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
+def sun_blocked(
+    layout: Layout, x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float
+) -> Float32[np.ndarray, "..."]:
     """How far, in metres, points lie below the edge of the shadow that the buildings cast; negative in the sun."""
     dx, dy, dz = layout.light.direction
     side = 1 if dx > 0 else -1
     line = layout.street.lines[0 if side < 0 else 1]
-    heights = _roof_line(layout, side)
+    heights = layout.roof_line
     away = (np.float32(line) - x) / np.float32(dx)
-    where = np.clip((z + away * np.float32(dz)).astype(np.int32) + 40, 0, len(heights) - 1)
+    where = np.clip(((z + away * np.float32(dz)) * 4).astype(np.int32) + 160, 0, len(heights) - 1)
     return heights[where] - (y + away * np.float32(dy))
-
-
-def _roof_line(layout: Layout, side: int) -> np.ndarray:
-    """Height of the buildings of one side by the metre, from z = -40."""
-    heights = np.full(300, -50, dtype=np.float32)
-    for lot in layout.lots:
-        if lot.kind == "front" or (lot.x > 0) != (side > 0):
-            continue
-        part = heights[max(0, int(lot.start) + 40) : max(0, int(lot.stop) + 40)]
-        np.maximum(part, np.float32(lot.height + 0.7 * lot.roof_height), out=part)
-    return heights
 
 
 def _soft(metres: np.ndarray) -> np.ndarray:
@@ -133,13 +128,13 @@ def _cross_section(street: Street) -> dict:
     for lane in street.lanes:
         # Wheels polish two tracks in each lane.
         for track in (lane - 0.8, lane + 0.8):
-            albedo[:, np.abs(x - track) < 0.28] *= 1.07
-        albedo[:, np.abs(x - lane) < 0.2] *= 0.93
+            albedo[:, np.abs(x - track) < 0.28] *= 1.04
+        albedo[:, np.abs(x - lane) < 0.2] *= 0.95
     for side, kerb, verge, line in zip((-1, 1), street.kerbs, street.verge, street.lines, strict=True):
         outward = (x - kerb) * side
         albedo[:, (outward > -0.30) & (outward < 0)] *= 0.78
-        albedo[:, (outward >= 0) & (outward < 0.07)] *= 0.62
-        albedo[:, (outward >= 0.07) & (outward < 0.22)] = np.array([0.66, 0.65, 0.63])[:, None]
+        albedo[:, (outward >= 0) & (outward < 0.07)] *= 0.5
+        albedo[:, (outward >= 0.07) & (outward < 0.22)] = np.array([0.72, 0.71, 0.69])[:, None]
         grass = (outward > 0.22) & (outward < verge) if verge else np.zeros(x.size, dtype=bool)
         grass |= (x - line) * side > 0.3
         albedo[:, grass] = np.array([0.27, 0.33, 0.14])[:, None]
@@ -157,8 +152,9 @@ def _cross_section(street: Street) -> dict:
     slabs = (fine == Fine.PAVEMENT).astype(np.float64)
     joints = slabs * ((x / street.slab) % 1 < 0.025 / street.slab)
     zebra = road * ((x % 1.1) < 0.55)
+    own = road * ((x - street.centre) * street.centre < 0)
     profiles = {0: albedo[0], 1: albedo[1], 2: albedo[2], "solid": solid, "dashed": dashed}
-    profiles |= {"slabs": slabs, "joints": joints, "zebra": zebra}
+    profiles |= {"slabs": slabs, "joints": joints, "zebra": zebra, "own": own}
     sums: dict = {key: np.concatenate([[0.0], np.cumsum(profile)]) for key, profile in profiles.items()}
     sums["fine"] = fine
     return sums

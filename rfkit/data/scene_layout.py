@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Light:
     cloud_colour: Colour
     visibility: float
     exposure: float
+    blur: float
     lamps: float
 
     def on(self, normal: tuple[float, float, float], *, shadow: float = 0.0) -> np.ndarray:
@@ -123,6 +125,17 @@ class Layout:
     things: tuple[Thing, ...]
     seed: int
 
+    @cached_property
+    def roof_line(self) -> np.ndarray:
+        """Height of the buildings on the side of the sun, by the quarter metre from z = -40: what casts the long shadows."""
+        side = 1 if self.light.direction[0] > 0 else -1
+        heights = np.full(1200, -50, dtype=np.float32)
+        for lot in self.lots:
+            if lot.kind in ("building", "wall", "hedge") and (lot.x > 0) == (side > 0):
+                part = heights[max(0, int(4 * lot.start) + 160) : max(0, int(4 * lot.stop) + 160)]
+                np.maximum(part, np.float32(lot.height + 0.7 * lot.roof_height), out=part)
+        return heights
+
     def view(self, size: tuple[int, int]) -> View:
         """The camera for pictures of `size`; the angle of view follows the area, so that wide pictures see more."""
         height, width = size
@@ -201,7 +214,8 @@ def _draw_light(draw: _Draw) -> Light:
     return Light(
         name=name,
         direction=(side / length, height / length, along / length),
-        exposure=draw.number(0.85, 1.2),
+        exposure=draw.number(0.9, 1.3),
+        blur=draw.number(0.02, 0.10),
         **options,
     )
 
@@ -245,7 +259,7 @@ def _draw_street(draw: _Draw) -> Street:
 _FACADES: tuple[tuple[Colour, float], ...] = (
     ((0.56, 0.33, 0.25), 1.0), ((0.47, 0.28, 0.22), 1.0), ((0.66, 0.55, 0.40), 1.0), ((0.72, 0.62, 0.45), 1.0),
     ((0.84, 0.81, 0.73), 0.0), ((0.76, 0.72, 0.66), 0.0), ((0.87, 0.84, 0.80), 0.0), ((0.82, 0.72, 0.56), 0.0),
-    ((0.62, 0.64, 0.66), 0.2), ((0.50, 0.51, 0.53), 0.2), ((0.73, 0.60, 0.52), 0.3), ((0.60, 0.68, 0.70), 0.0),
+    ((0.62, 0.64, 0.66), 0.2), ((0.50, 0.51, 0.53), 0.2), ((0.73, 0.60, 0.52), 0.3), ((0.62, 0.66, 0.66), 0.0),
 )  # fmt: skip
 _SHOPS: tuple[Colour, ...] = (
     (0.62, 0.10, 0.10), (0.10, 0.22, 0.48), (0.08, 0.33, 0.20), (0.12, 0.12, 0.13), (0.80, 0.62, 0.12),
@@ -402,7 +416,7 @@ class _Side:
 
     def _tree(self, x: float, z: float, tall: float, *, order: float | None = None) -> None:
         draw = self.draw
-        if z < 4:
+        if z < 6.5:
             return
         variant = 3 if self.bare and draw.chance(0.8) else draw.pick([0, 0, 1, 1, 2])
         green = draw.pick([(0.26, 0.36, 0.12), (0.34, 0.42, 0.14), (0.20, 0.30, 0.13), (0.42, 0.40, 0.13), (0.50, 0.34, 0.12)])
@@ -458,7 +472,7 @@ class _Side:
     def _railing(self) -> None:
         """A guard rail at the kerb, in panels, so that people behind it are painted before it."""
         draw = self.draw
-        if not draw.chance(0.38):
+        if not draw.chance(0.5):
             return
         z, number = draw.number(3, 25), draw.whole(4, 12)
         barrier = _draw_barrier(draw, "railing", self._at_kerb(0.25), z, z + 2.4)

@@ -45,7 +45,9 @@ def _paint_wood(canvas: Canvas, thing: Thing, ambient: list[float], owner: int) 
         bark,
     )  # fmt: skip
     tips = [(thing.x + lean, fork, 0.0, thick * 0.6)]
-    levels = (5 if thing.z < 60 else 4) if bare else 2
+    # No more branches than can be seen; leaves hide all but the first.
+    pixels = thing.height * canvas.view.focal / thing.z
+    levels = (5 if pixels > 150 else 4 if pixels > 60 else 3) if bare else 1
     for level in range(levels):
         grown = []
         for x, y, tilt, width in tips:
@@ -75,7 +77,8 @@ def _paint_crown(canvas: Canvas, layout: Layout, thing: Thing, shadow: float, ow
     seed = thing.seed % 503
     size = np.float32(5.0 / thing.height)
     clump = sample_grid(y * 26 * size + seed, x * 26 * size + seed * 3)
-    leaf = sample_grid(y * 90 * size + seed, x * 90 * size)
+    fine = np.float32(900.0 / thing.height)
+    leaf = sample_grid(y * fine + seed, x * fine)
     towards = np.float32(-2.2 if light.direction[0] > 0 else 2.2)
     lit_clump = sample_grid((y + np.float32(0.07 / size)) * 26 * size + seed, (x - towards * np.float32(0.035) / size) * 26 * size + seed * 3)
     u, v = x / np.float32(half_width), y / np.float32(half_height)
@@ -85,16 +88,17 @@ def _paint_crown(canvas: Canvas, layout: Layout, thing: Thing, shadow: float, ow
     else:
         u = u[None, :]
     inside = np.float32(0.80) - (u * u + (v * v)[:, None])
-    body = inside + np.float32(1.05) * clump + np.float32(0.35) * leaf
-    sharp = np.float32(min(max(scale * 0.12, 1.5), 9.0))
+    body = inside + np.float32(1.05) * clump + np.float32(0.45) * leaf
+    sharp = np.float32(min(max(scale * 0.2, 1.5), 9.0))
     alpha = np.clip(body * sharp + np.float32(0.5), 0, 1)
     solid = body > 0
     if thing.variant == 3:
-        twigs = np.clip((leaf * np.float32(1.3) + np.float32(0.10)) * np.float32(2.5), 0, 1)
-        alpha = alpha * twigs * np.float32(0.75)
+        # Twigs: thin bright lines where a fine noise crosses zero.
+        lace = sample_grid(y * fine * 2 + seed, x * fine * 2) + np.float32(0.6) * leaf
+        alpha = np.clip(inside * 3, 0, 1) * np.clip(1 - np.abs(lace) * np.float32(4.5), 0, 1) * np.float32(0.62)
         solid = (inside + np.float32(0.5) * clump) > 0.18
     relief = np.clip((clump - lit_clump) * np.float32(2.0), np.float32(-0.5), np.float32(0.6))
-    depth = np.float32(0.62) + np.float32(0.25) * v[:, None] - np.float32(0.10 if towards > 0 else -0.10) * u + np.float32(0.28) * leaf
+    depth = np.float32(0.62) + np.float32(0.25) * v[:, None] - np.float32(0.10 if towards > 0 else -0.10) * u + np.float32(0.42) * leaf
     sun = (1 - shadow) * max(light.direction[1], 0.2)
     colours = []
     for channel in range(3):

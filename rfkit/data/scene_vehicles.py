@@ -53,16 +53,23 @@ def _car(
 ) -> Body:
     """A car: where the tailgate ends, the roof begins and ends, the windscreen ends, and the nose."""
     top = half * 0.74
-    profile = (
-        (rear, 0.24, half * 0.94), (rear - 0.02, belt * 0.78, half), (boot, belt, half * 0.97),
-        (roof[0], tall - 0.05, top), (roof[1], tall, top), (screen, belt + 0.03, half * 0.95),
-        (nose - 0.16, belt * 0.82, half * 0.94), (nose, belt * 0.64, half * 0.97), (nose, 0.24, half * 0.92),
-    )  # fmt: skip
-    surfaces = ("bumper", "tail", "rear glass", "body", "glass", "body", "head", "bumper")
+    low = belt * 0.60
+    back = [(rear + 0.07, 0.22, half * 0.90), (rear, 0.40, half * 0.97), (rear, low, half)]
+    kinds = ["skirt", "bumper"]
     if boot > rear + 0.3:
-        profile = (*profile[:2], (rear + 0.04, belt * 0.98, half * 0.96), (boot, belt, half * 0.96), *profile[3:])
-        surfaces = ("bumper", "tail", "body", "rear glass", "body", "glass", "body", "head", "bumper")
-    flank = tuple((s, min(y, belt + 0.03), half) for s, y, _ in profile if y <= belt + 0.04)
+        back += [(rear + 0.05, belt * 0.97, half * 0.96), (boot, belt, half * 0.96)]
+        kinds += ["tail", "body"]
+    else:
+        back += [(boot, belt, half * 0.97)]
+        kinds += ["tail"]
+    ceiling = [(roof[0], tall - 0.08, top * 1.03), (roof[0] + 0.28, tall - 0.01, top), (roof[1], tall, top * 0.99), (roof[1] + 0.15, tall - 0.05, top * 1.02)]
+    front = [
+        (screen, belt + 0.03, half * 0.95), (nose - 0.22, belt * 0.84, half * 0.94), (nose - 0.05, belt * 0.76, half * 0.96),
+        (nose, low * 0.9, half), (nose, 0.38, half * 0.97), (nose - 0.07, 0.22, half * 0.90),
+    ]  # fmt: skip
+    profile = tuple(back + ceiling + front)
+    surfaces = (*kinds, "rear glass", "body", "body", "body", "glass", "body", "body", "head", "bumper", "skirt")
+    flank = tuple(station for station in profile if station[1] <= belt + 0.04)
     cabin = (
         (boot, belt, half * 0.97), (roof[0], tall - 0.05, top), (roof[1], tall, top), (screen, belt + 0.03, half * 0.96),
     )  # fmt: skip
@@ -96,7 +103,7 @@ def _box(length: float, tall: float, half: float, *, windows: tuple[float, float
             (rear, 0.75, half), (rear, tall, half), (start, tall, half), (start + 0.05, tall - 0.6, half * 0.96),
             (nose - 0.35, tall - 0.7, half * 0.94), (nose - 0.05, 1.45, half * 0.96), (nose, 0.9, half * 0.96), (nose, low, half * 0.94),
         )  # fmt: skip
-        surfaces = ("load", "load", "body", "body", "glass", "head", "bumper")
+        surfaces = ("load", "load", "body", "body", "glass", "head", "skirt")
         sides = (
             ("load", ((rear, 0.75, half), (rear, tall, half), (start, tall, half), (start, 0.75, half))),
             ("flank", ((start + 0.05, low, half * 0.96), (start + 0.05, tall - 0.6, half * 0.96), (nose - 0.35, tall - 0.7, half * 0.95), (nose, 1.4, half * 0.96), (nose, low, half * 0.95))),
@@ -108,7 +115,7 @@ def _box(length: float, tall: float, half: float, *, windows: tuple[float, float
         (rear, low, half), (rear, 1.5, half), (rear + 0.06, tall - 0.5, half), (rear + 0.2, tall, half * 0.92),
         (nose - 0.25, tall, half * 0.92), (nose - 0.06, tall - 0.5, half), (nose, 1.15, half), (nose, 0.75, half), (nose, low, half),
     )  # fmt: skip
-    surfaces = ("tail", "rear glass", "body", "body", "body", "glass", "head", "bumper")
+    surfaces = ("tail", "rear glass", "body", "body", "body", "glass", "head", "skirt")
     flank = ((rear, low, half), (rear + 0.04, tall - 0.4, half), (rear + 0.2, tall, half * 0.93), (nose - 0.25, tall, half * 0.93), (nose - 0.04, tall - 0.4, half), (nose, low, half))
     sides = [("flank", flank)]
     if windows is not None:
@@ -211,21 +218,24 @@ class _Vehicle:
             add(self._quad(first, second, upper, (-0.92, 0.92)), self._lit(_GLASS, normal, 0.55))
         elif surface == "tail":
             glow = (0.85, 0.10, 0.08) if self.thing.variant % 2 else (0.42, 0.05, 0.05)
-            for across in ((-0.98, -0.68), (0.68, 0.98)):
-                add(self._quad(first, second, (0.35, 0.98), across), glow)
+            for across in ((-0.98, -0.70), (0.70, 0.98)):
+                add(self._quad(first, second, (0.25, 0.92), across), glow)
             if self.near:
-                add(self._quad(first, second, (0.30, 0.58), (-0.3, 0.3)), self._lit((0.82, 0.76, 0.40), normal))
+                add(self._quad(first, second, (0.20, 0.52), (-0.3, 0.3)), self._lit((0.82, 0.76, 0.40), normal))
         elif surface == "head":
             lamps = self.light.lamps > 0.05
             glow = (1.5, 1.45, 1.25) if lamps else self._lit((0.80, 0.82, 0.84), normal, 0.3)
             down = second[1] < first[1]
             for across in ((-0.96, -0.56), (0.56, 0.96)):
                 add(self._quad(first, second, (0.15, 0.95) if down else (0.05, 0.85), across), glow)
-            add(self._quad(first, second, (0.2, 1.0), (-0.48, 0.48)), (0.035, 0.035, 0.04))
-        elif surface == "bumper":
-            add(self._quad(first, second, (0.0, 0.55) if slope[0] < 0 else (0.5, 1.0), (-0.98, 0.98)), self._lit((0.08, 0.08, 0.085), normal))
-            if slope[0] > 0 and self.near:
-                add(self._quad(first, second, (0.2, 0.5), (-0.32, 0.32)), self._lit((0.85, 0.85, 0.83), normal))
+            add(self._quad(first, second, (0.2, 0.9), (-0.48, 0.48)), (0.035, 0.035, 0.04))
+        elif surface == "skirt":
+            add(whole, self._lit((0.07, 0.07, 0.075), normal))
+        elif surface == "bumper" and self.near:
+            rear = self.camera[0] < 0
+            add(self._quad(first, second, (0.86, 1.0) if rear else (0.0, 0.14), (-0.99, 0.99)), self._lit((0.09, 0.09, 0.09), normal))
+            if not rear:
+                add(self._quad(first, second, (0.25, 0.75), (-0.32, 0.32)), self._lit((0.85, 0.85, 0.83), normal))
         elif surface == "load" and slope[0] < 0 and self.near:
             add(self._quad(first, second, (0.02, 0.98), (-0.01, 0.01)), (0.05, 0.05, 0.05))
             for across in ((-0.96, -0.80), (0.80, 0.96)):
