@@ -54,7 +54,7 @@ class Canvas:
         self.fine = np.zeros(shape, dtype=np.uint8)
         self.owner = np.full(shape, -1, dtype=np.int16)
 
-    def air(self, depth: np.ndarray | float) -> np.ndarray:
+    def air(self, depth: np.ndarray | float) -> np.ndarray | np.float32:
         """Share of the light from `depth` metres that is lost in the haze, from 0 to 1.
 
         A rational curve in place of the exponential, whose last bit depends on the machine.

@@ -33,11 +33,12 @@ class Light:
     blur: float
     lamps: float
 
-    def on(self, normal: tuple[float, float, float], *, shadow: float = 0.0) -> np.ndarray:
+    def on(self, normal: tuple[float, float, float], *, shadow: float = 0.0) -> Colour:
         """Light on a surface with a unit normal; `shadow` is the share of the sun that is blocked."""
-        facing = sum(a * b for a, b in zip(normal, self.direction, strict=True))
-        sun = max(facing, 0.0) * (1.0 - shadow)
-        return np.array([a + s * sun for a, s in zip(self.ambient, self.sun, strict=True)], dtype=np.float32)
+        facing = normal[0] * self.direction[0] + normal[1] * self.direction[1] + normal[2] * self.direction[2]
+        share = max(facing, 0.0) * (1.0 - shadow)
+        red, green, blue = (self.ambient[k] + self.sun[k] * share for k in range(3))
+        return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class Lot:
 class Thing:
     """An object: where it stands, which way it points, how big it is.
 
-    `parts` lists fine classes that it is made of besides `fine`, each with its lower and upper end in metres; `order`
-    takes the place of the depth in the painting order, for what stands behind a wall.
+    `parts` lists the fine classes it is made of, each with its lower and upper end in metres, where they are more than
+    `fine`; `order` takes the place of the depth in the painting order, for what stands behind a wall.
     """
 
     kind: str
@@ -178,12 +179,12 @@ def draw_layout(generator: np.random.Generator) -> Layout:
         lots += side_lots
         things += side_things
     lots += _draw_skyline(draw, street)
-    things += _draw_traffic(draw, street)
+    things = _in_order(things + _draw_traffic(draw, street))
     return Layout(
         eye=draw.number(1.25, 1.75),
         focal=draw.number(0.85, 1.1),
-        horizon=draw.number(0.43, 0.55),
-        vanishing=draw.number(0.36, 0.64),
+        horizon=draw.number(0.46, 0.60),
+        vanishing=draw.number(0.30, 0.70),
         light=light,
         street=street,
         lots=tuple(lots),
@@ -214,16 +215,16 @@ def _draw_light(draw: _Draw) -> Light:
     return Light(
         name=name,
         direction=(side / length, height / length, along / length),
-        exposure=draw.number(0.9, 1.3),
+        exposure=draw.number(0.95, 1.45),
         blur=draw.number(0.02, 0.10),
         **options,
     )
 
 
 def _draw_street(draw: _Draw) -> Street:
-    lane = draw.number(2.9, 3.5)
-    own, other = draw.pick([(1, 1), (1, 1), (2, 1), (2, 2)])
-    parking = (draw.number(1.9, 2.2) if draw.chance(0.55) else 0.3, draw.number(1.9, 2.2) if draw.chance(0.55) else 0.3)
+    lane = draw.number(2.7, 3.2)
+    own, other = draw.pick([(1, 1), (1, 1), (1, 1), (2, 1), (2, 2)])
+    parking = tuple(draw.number(1.9, 2.2) if draw.chance(0.45) else 0.25 for _ in range(2))
     # Traffic keeps to the left, as in CamVid, or to the right; the camera is in the middle of its own lane.
     left_hand = draw.chance(0.5)
     outer = -(own - 0.5) * lane - parking[0]
@@ -244,7 +245,7 @@ def _draw_street(draw: _Draw) -> Street:
     tint = draw.tint((0.56, 0.55, 0.53), 0.06)
     return Street(
         kerbs=kerbs,
-        lines=(kerbs[0] - draw.number(1.8, 4.2), kerbs[1] + draw.number(1.8, 4.2)),
+        lines=(kerbs[0] - draw.number(2.0, 5.0), kerbs[1] + draw.number(2.0, 5.0)),
         lanes=tuple(lanes),
         centre=centre,
         edge_lines=draw.whole(0, 3),
@@ -336,7 +337,7 @@ def _draw_skyline(draw: _Draw, street: Street) -> list[Lot]:
     lots = []
     x = -90.0
     while x < 90:
-        wide = draw.number(9, 26)
+        wide = draw.number(12, 34)
         lot = _draw_building(draw, x, FAR + draw.number(5, 60), 0.0, "houses" if draw.chance(0.6) else "town")
         lots.append(replace(lot, kind="front", stop=lot.start + 1, depth=wide))
         x += wide * draw.number(0.7, 1.3)
@@ -365,7 +366,9 @@ class _Side:
         character = draw.pick(["town", "town", "houses", "houses", "park"])
         z = draw.number(-6, 2)
         while z < FAR:
-            z, stop = self._next_lot(z, draw.number(9, 24) if character == "town" else draw.number(7, 18))
+            length = draw.number(9, 24) if character == "town" else draw.number(8, 20)
+            # Far lots are longer: nobody sees where one ends.
+            z, stop = self._next_lot(z, length * (1 + max(z, 0.0) / 120))
             if stop - z > 2:
                 self._lot(character, z, stop)
             z = stop + (0.0 if draw.chance(0.7 if character == "town" else 0.4) else draw.number(1, 5))
@@ -394,8 +397,8 @@ class _Side:
         if character == "park" or draw.chance(0.06):
             kind = draw.pick(["wall", "hedge", "railing", "railing", "palisade"])
             self.lots.append(_draw_barrier(draw, kind, self.line, start, stop))
-            for _ in range(draw.whole(1, 4)):
-                x = self.line + side * draw.number(2, 14)
+            for _ in range(draw.whole(1, 3)):
+                x = self.line + side * draw.number(2, 12)
                 self._tree(x, draw.number(start, stop), draw.number(5, 13), order=stop + 0.01)
             if draw.chance(0.5):
                 far = self.line + side * draw.number(16, 26)
@@ -419,7 +422,7 @@ class _Side:
         if z < 6.5:
             return
         variant = 3 if self.bare and draw.chance(0.8) else draw.pick([0, 0, 1, 1, 2])
-        green = draw.pick([(0.26, 0.36, 0.12), (0.34, 0.42, 0.14), (0.20, 0.30, 0.13), (0.42, 0.40, 0.13), (0.50, 0.34, 0.12)])
+        green = draw.pick([(0.26, 0.36, 0.12), (0.34, 0.42, 0.14), (0.20, 0.30, 0.13), (0.28, 0.38, 0.15), (0.42, 0.40, 0.13), (0.50, 0.34, 0.12)])
         self.things.append(
             Thing("tree", Fine.TREE, x, z, tall, colour=draw.tint(green, 0.05), accent=draw.tint((0.30, 0.25, 0.20), 0.05), variant=variant, seed=draw.whole(0, 1 << 20), order=order)
         )  # fmt: skip
@@ -440,7 +443,7 @@ class _Side:
         while z < 110:
             if not self._in_crossing(z):
                 self._tree(self._at_kerb(0.8), z + draw.number(-0.8, 0.8), draw.number(4.5, 10))
-            z += pitch
+            z += pitch * (1 + z / 100)
 
     def _in_crossing(self, z: float) -> bool:
         return any(c.start - 1 < z < c.stop + 1 for c in self.street.crossings)
@@ -453,16 +456,16 @@ class _Side:
             while z < 130:
                 self.things.append(Thing("lamp post", Fine.POLE, self._at_kerb(0.5), z, tall, colour=steel))
                 z += pitch
-        for _ in range(draw.whole(1, 5)):
-            z = 5 + 55 * draw.number(0, 1) ** 1.5
+        for _ in range(draw.whole(1, 4)):
+            z = 6 + 55 * draw.number(0, 1) ** 1.5
             tall = draw.number(2.2, 3.1)
-            variant = draw.whole(0, 6)
-            parts = ((Fine.POLE, 0.0, tall - 0.6),)
+            variant = draw.whole(0, 7)
+            parts = ((Fine.POLE, 0.0, tall - 0.1), (Fine.SIGN, tall - 1.02, tall + 0.04))
             self.things.append(Thing("sign", Fine.SIGN, self._at_kerb(draw.number(0.4, 0.9)), z, tall, variant=variant, seed=draw.whole(0, 600), parts=parts))
         for crossing in self.street.crossings:
             if draw.chance(0.65):
                 tall, variant = draw.number(2.9, 3.6), draw.whole(0, 3)
-                parts = ((Fine.POLE, 0.0, tall - 1.0),)
+                parts = ((Fine.POLE, 0.0, tall - 1.0), (Fine.TRAFFIC_LIGHT, tall - 1.11, tall + 0.06))
                 self.things.append(Thing("traffic light", Fine.TRAFFIC_LIGHT, self._at_kerb(0.4), crossing.start - 0.8, tall, variant=variant, seed=draw.whole(0, 600), parts=parts))
         if draw.chance(0.22):
             z, pitch = draw.number(5, 12), draw.number(1.6, 2.6)
@@ -483,8 +486,8 @@ class _Side:
 
     def _people(self) -> None:
         draw = self.draw
-        for _ in range(draw.pick([0, 1, 2, 3, 4, 6])):
-            z = 4.5 + 60 * draw.number(0, 1) ** 1.7
+        for _ in range(draw.pick([1, 2, 3, 4, 6, 8])):
+            z = 4.5 + 55 * draw.number(0, 1) ** 1.9
             x = self.kerb + self.side * draw.number(0.6, max(self.pavement - 0.4, 0.8))
             person = _draw_person(draw, x, z)
             self.things.append(person)
@@ -542,7 +545,7 @@ def _draw_traffic(draw: _Draw, street: Street) -> list[Thing]:
         oncoming = (lane - street.centre) * street.centre > 0
         heading = float(np.pi) if oncoming else 0.0
         z = draw.number(7, 45) if lane == 0 else draw.number(5, 40)
-        while z < 150:
+        while z < 130:
             if draw.chance(busy):
                 large = draw.chance(0.10)
                 build = _draw_large if large else _draw_car
@@ -550,7 +553,7 @@ def _draw_traffic(draw: _Draw, street: Street) -> list[Thing]:
                     z += 6
                 things.append(build(draw, lane + draw.number(-0.25, 0.25), z, heading + draw.number(-0.02, 0.02)))
                 z += 6 if large else 0
-            z += draw.number(7, 32)
+            z += draw.number(7, 32) + z / 12
     things += _draw_parked(draw, street)
     things += _draw_riders(draw, street)
     for crossing in street.crossings:
@@ -573,7 +576,7 @@ def _draw_parked(draw: _Draw, street: Street) -> list[Thing]:
             continue
         z = draw.number(4.5, 14)
         share = draw.pick([0.4, 0.75, 0.95])
-        while z < 130:
+        while z < 95:
             blocked = any(c.start - 4 < z < c.stop + 4 for c in street.crossings)
             if draw.chance(share) and not blocked:
                 heading = (0.0 if draw.chance(0.7) else float(np.pi)) + draw.number(-0.03, 0.03)
@@ -584,8 +587,8 @@ def _draw_parked(draw: _Draw, street: Street) -> list[Thing]:
 
 def _draw_riders(draw: _Draw, street: Street) -> list[Thing]:
     things = []
-    for _ in range(draw.pick([0, 1, 1, 2, 3])):
-        z = 5 + 45 * draw.number(0, 1) ** 1.5
+    for _ in range(draw.pick([0, 1, 1, 2, 3, 4])):
+        z = 4.5 + 40 * draw.number(0, 1) ** 1.9
         motor = draw.chance(0.2)
         lane = draw.pick(street.lanes)
         oncoming = (lane - street.centre) * street.centre > 0
@@ -594,11 +597,13 @@ def _draw_riders(draw: _Draw, street: Street) -> list[Thing]:
         if draw.chance(0.25):
             heading = float(np.pi / 2) * (1 if draw.chance(0.5) else -1) + draw.number(-0.3, 0.3)
             x = draw.number(*street.kerbs)
+        tall = draw.number(1.68, 1.88)
+        machine = Fine.MOTORCYCLE if motor else Fine.BICYCLIST
         things.append(
             Thing(
-                "motorcycle" if motor else "bicyclist", Fine.MOTORCYCLE if motor else Fine.BICYCLIST, x, z, draw.number(1.68, 1.88), heading=heading,
+                "motorcycle" if motor else "bicyclist", machine, x, z, tall, heading=heading,
                 colour=draw.tint(draw.pick(_CLOTHES), 0.04), accent=draw.tint(draw.pick(_PAINTS), 0.03), phase=draw.number(0, 6.28),
-                seed=draw.whole(0, 600), parts=((Fine.RIDER, 0.28, 1.75),),
+                seed=draw.whole(0, 600), parts=((machine, 0.0, 0.6 * tall), (Fine.RIDER, 0.08 * tall, tall)),
             )
         )  # fmt: skip
     return things
@@ -625,3 +630,24 @@ def _room(thing: Thing) -> tuple[float, float]:
     else:
         long, wide = 1.0, 0.35
     return (wide, long) if abs(np.sin(thing.heading)) > 0.7 else (long, wide)
+
+
+def _in_order(things: list[Thing]) -> list[Thing]:
+    """Set the painting order where the depth alone is wrong: beside a vehicle.
+
+    Of two things side by side, the one farther from the line of sight can be hidden by the other, never the other way
+    round; so it is painted first, even if its middle is nearer.
+    """
+    long = [thing for thing in things if thing.fine in (Fine.CAR, Fine.TRUCK, Fine.BUS, Fine.TRAIN) and thing.z < 60]
+    ordered = []
+    for thing in things:
+        order = thing.z if thing.order is None else thing.order
+        half = _room(thing)
+        for other in long:
+            room = _room(other)
+            beside = abs(thing.z - other.z) < half[0] + room[0] and thing.x * other.x > 0
+            outside = abs(thing.x) - half[1] > abs(other.x) + room[1] - 0.6
+            if beside and outside and order <= other.z:
+                order = other.z + 0.01
+        ordered.append(replace(thing, order=order))
+    return ordered

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int16, UInt8
 
-from rfkit.data.scene_canvas import Canvas
+from rfkit.data.scene_canvas import Canvas, View
 from rfkit.data.scene_facade import paint_lot
 from rfkit.data.scene_furniture import paint_post
 from rfkit.data.scene_ground import paint_ground, paint_sky, sun_blocked
@@ -47,13 +47,13 @@ def render(layout: Layout, size: tuple[int, int], *, noise: np.random.Generator)
     canvas = Canvas(view, haze=haze, visibility=light.visibility)
     paint_sky(canvas, layout)
     paint_ground(canvas, layout)
-    blocked = [_blocked(layout, thing) for thing in layout.things]
-    for thing, share in zip(layout.things, blocked, strict=True):
-        cast_shadow(canvas, layout, thing, blocked=share)
+    blocked = {number: _blocked(layout, thing) for number, thing in enumerate(layout.things) if _in_view(view, thing)}
+    for number, share in blocked.items():
+        cast_shadow(canvas, layout, layout.things[number], blocked=share)
     for item in _by_depth(layout):
         if isinstance(item, Lot):
             paint_lot(canvas, layout, item)
-        else:
+        elif item in blocked:
             thing = layout.things[item]
             _PAINTERS[thing.kind](canvas, layout, thing, owner=item, shadow=blocked[item])
     return Picture(_expose(canvas, layout, noise), canvas.fine, canvas.owner)
@@ -78,6 +78,15 @@ def _by_depth(layout: Layout) -> list[Lot | int]:
     for number, thing in enumerate(layout.things):
         items.append((-(thing.z if thing.order is None else thing.order), 0.0, number))
     return [item for _, _, item in sorted(items, key=lambda item: item[:2])]
+
+
+def _in_view(view: View, thing: Thing) -> bool:
+    """Whether any of a thing can be in the picture, judged by a box around it."""
+    reach = VEHICLES[thing.kind].length / 2 if thing.kind in VEHICLES else max(2.2, 0.6 * thing.height)
+    near, far = max(thing.z - reach, 0.5), thing.z + reach
+    left = min(view.column(thing.x - reach, near), view.column(thing.x - reach, far))
+    right = max(view.column(thing.x + reach, near), view.column(thing.x + reach, far))
+    return left < view.width and right > 0
 
 
 def _blocked(layout: Layout, thing: Thing) -> float:

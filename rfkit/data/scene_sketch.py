@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, UInt8
 from PIL import Image, ImageDraw
 
 from rfkit.data.scene_canvas import Canvas, Colour, View
 from rfkit.data.scene_classes import Fine
 from rfkit.data.scene_noise import sample_grid
 
-__all__ = ["Frame", "Sketch"]
+__all__ = ["Frame", "Point", "Sketch"]
 
 Point = tuple[float, float, float]
+"""A point or a direction: (s, t, y) in local axes, (x, y, z) in the world."""
 
 
 class Frame:
     """Local axes of a thing: s forward, t to its right, y up; heading 0 looks along the street, away from us."""
 
-    def __init__(self, x: float, z: float, heading: float) -> None:
+    def __init__(self, x: float, z: float, heading: float = 0.0, *, scale: float = 1.0, stretch: float = 1.0) -> None:
         self.x, self.z = x, z
-        self.sine, self.cosine = float(np.sin(heading)), float(np.cos(heading))
+        self.sine, self.cosine = math.sin(heading), math.cos(heading)
+        self.scale, self.stretch = scale, stretch
 
-    def world(self, s: float, t: float, y: float) -> Point:
-        """A local point in the world."""
-        return (self.x + s * self.sine + t * self.cosine, y, self.z + s * self.cosine - t * self.sine)
+    def world(self, points: Float64[np.ndarray, "points 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, y and z of local points (s, t, y), which are scaled, and stretched upwards, on the way."""
+        s, t, y = points.T * self.scale
+        return self.x + s * self.sine + t * self.cosine, y * self.stretch, self.z + s * self.cosine - t * self.sine
 
     def camera(self) -> tuple[float, float]:
         """Where the camera is: (s, t)."""
@@ -36,94 +42,115 @@ class Frame:
         return (s * self.sine + t * self.cosine, y, s * self.cosine - t * self.sine)
 
 
-class Sketch:
-    """Shapes of one thing, in painting order; each has a colour and a fine class."""
+@dataclass(frozen=True)
+class _Shape:
+    """Points [start, stop) of a sketch, what to make of them, and in which ink."""
 
-    def __init__(self, view: View, *, fine: Fine) -> None:
+    kind: str
+    start: int
+    stop: int
+    size: tuple[float, float]
+    ink: int
+
+
+class Sketch:
+    """Shapes of one thing in its local axes, in painting order; each has a colour and a fine class."""
+
+    def __init__(self, view: View, frame: Frame, *, fine: Fine) -> None:
         self.view = view
+        self.frame = frame
         self.fine = fine
-        self._shapes: list[tuple[str, list[tuple[float, float]], float, int]] = []
+        self._points: list[Point] = []
+        self._shapes: list[_Shape] = []
         self._palette: dict[tuple[Colour, int], int] = {}
 
-    def project(self, point: Point) -> tuple[float, float]:
-        """(column, row) of a point; what is behind the camera is taken to be just before it."""
-        scale = self.view.focal / max(point[2], 0.25)
-        return (self.view.vanishing + point[0] * scale, self.view.horizon + (self.view.eye - point[1]) * scale)
-
     def polygon(self, points: Sequence[Point], colour: Colour, *, fine: Fine | None = None) -> None:
-        """A filled polygon."""
-        self._shapes.append(("polygon", [self.project(p) for p in points], 0.0, self._ink(colour, fine)))
+        """A filled polygon through local points (s, t, y)."""
+        self._add("polygon", points, (0.0, 0.0), colour, fine)
 
     def limb(self, points: Sequence[Point], width: float, colour: Colour, *, fine: Fine | None = None) -> None:
-        """A line through points, `width` metres wide, with round joints."""
-        scale = self.view.focal / max(points[0][2], 0.25)
-        self._shapes.append(("limb", [self.project(p) for p in points], width * scale, self._ink(colour, fine)))
+        """A line through local points, `width` wide, with round joints."""
+        self._add("limb", points, (width, width), colour, fine)
 
     def blob(self, centre: Point, size: tuple[float, float], colour: Colour, *, fine: Fine | None = None) -> None:
-        """An ellipse that faces the camera; `size` is half its width and half its height in metres."""
-        scale = self.view.focal / max(centre[2], 0.25)
-        column, row = self.project(centre)
-        a, b = size[0] * scale, size[1] * scale
-        self._shapes.append(("blob", [(column - a, row - b), (column + a, row + b)], 0.0, self._ink(colour, fine)))
+        """An ellipse that faces the camera; `size` is half its width and half its height."""
+        self._add("blob", [centre], size, colour, fine)
 
     def paint(
-        self, canvas: Canvas, *, depth: float, owner: int, shading: Colour | None = None, grain: float = 0.06
+        self, canvas: Canvas, *, owner: int, shading: Colour | None = None, grain: float = 0.06
     ) -> None:
         """Paint the shapes; all edges between them are averaged, while labels stay whole.
 
         Args:
             canvas: what is painted on.
-            depth: metres, for the haze.
             owner: number of the object.
             shading: how much brighter the left edge, the right edge and the top are than the middle.
             grain: strength of the surface texture.
         """
-        box = self._box()
+        shapes, box = self._project()
         if box is None:
             return
         row, column, height, width = box
-        factor = 4 if max(height, width) < 70 else 2
-        index = self._rasterise(row, column, height, width, factor)
+        depth = self.frame.z
+        factor = 4 if max(height, width) < 48 else 2
+        index = self._rasterise(shapes, (row, column, height, width), factor)
         colour, alpha, fine = self._resolve(index, factor)
         colour *= self._shade(row, column, alpha, depth, shading, grain)
         canvas.blend((row, column), colour, alpha=alpha, depth=depth, fine=fine, owner=owner)
 
-    def _ink(self, colour: Colour, fine: Fine | None) -> int:
+    def _add(
+        self, kind: str, points: Sequence[Point], size: tuple[float, float], colour: Colour, fine: Fine | None
+    ) -> None:
         key = (colour, int(self.fine if fine is None else fine))
-        return self._palette.setdefault(key, len(self._palette) + 1)
+        ink = self._palette.setdefault(key, len(self._palette) + 1)
+        start = len(self._points)
+        self._points.extend(points)
+        self._shapes.append(_Shape(kind, start, len(self._points), size, ink))
 
-    def _box(self) -> tuple[int, int, int, int] | None:
-        if not self._shapes:
-            return None
-        columns = [c + d for _, points, width, _ in self._shapes for c, _ in points for d in (-width / 2, width / 2)]
-        rows = [r + d for _, points, width, _ in self._shapes for _, r in points for d in (-width / 2, width / 2)]
-        left, right = max(0, int(min(columns)) - 1), min(self.view.width, int(max(columns)) + 2)
-        top, bottom = max(0, int(min(rows)) - 1), min(self.view.height, int(max(rows)) + 2)
+    def _project(self) -> tuple[list[tuple[_Shape, list, float]], tuple[int, int, int, int] | None]:
+        """Shapes with (column, row) of their points and pixels per metre, and the window of the picture they need."""
+        view = self.view
+        x, y, z = self.frame.world(np.array(self._points, dtype=np.float64).reshape(-1, 3))
+        # What is behind the camera is taken to be just before it.
+        scale = view.focal / np.maximum(z, 0.25)
+        columns = view.vanishing + x * scale
+        rows = view.horizon + (view.eye - y) * scale
+        places = list(zip(columns.tolist(), rows.tolist(), strict=True))
+        zoom = (scale * self.frame.scale).tolist()
+        shapes = [(shape, places[shape.start : shape.stop], zoom[shape.start]) for shape in self._shapes]
+        pad_x = max((shape.size[0] * zoom[shape.start] for shape in self._shapes), default=0.0)
+        pad_y = max((shape.size[1] * zoom[shape.start] for shape in self._shapes), default=0.0)
+        left, right = max(0, int(columns.min() - pad_x) - 1), min(view.width, int(columns.max() + pad_x) + 2)
+        top, bottom = max(0, int(rows.min() - pad_y) - 1), min(view.height, int(rows.max() + pad_y) + 2)
         if left >= right or top >= bottom:
-            return None
-        return top, left, bottom - top, right - left
-
-    def _rasterise(self, row: int, column: int, height: int, width: int, factor: int) -> np.ndarray:
-        image = Image.new("L", (width * factor, height * factor))
-        pen = ImageDraw.Draw(image)
-        for kind, points, thick, ink in self._shapes:
-            # Pillow counts from pixel centres.
-            moved = [((c - column) * factor - 0.5, (r - row) * factor - 0.5) for c, r in points]
-            if kind == "polygon":
-                pen.polygon(moved, fill=ink)
-            elif kind == "blob":
-                pen.ellipse([*moved[0], *moved[1]], fill=ink)
-            else:
-                self._draw_limb(pen, moved, thick * factor, ink)
-        return np.asarray(image)
+            return shapes, None
+        return shapes, (top, left, bottom - top, right - left)
 
     @staticmethod
-    def _draw_limb(pen: ImageDraw.ImageDraw, points: list[tuple[float, float]], thick: float, ink: int) -> None:
-        pen.line(points, fill=ink, width=max(1, round(thick)))
-        radius = thick / 2
-        if radius > 1.5:
-            for column, row in points:
-                pen.ellipse([column - radius, row - radius, column + radius, row + radius], fill=ink)
+    def _rasterise(
+        shapes: list[tuple[_Shape, list, float]], box: tuple[int, int, int, int], factor: int
+    ) -> UInt8[np.ndarray, "height width"]:
+        """Number of the ink of each point of a grid `factor` times as fine as the pixels."""
+        row, column, height, width = box
+        image = Image.new("L", (width * factor, height * factor))
+        pen = ImageDraw.Draw(image)
+        for shape, places, zoom in shapes:
+            # Pillow counts from pixel centres.
+            moved = [((c - column) * factor - 0.5, (r - row) * factor - 0.5) for c, r in places]
+            if shape.kind == "polygon":
+                pen.polygon(moved, fill=shape.ink)
+                continue
+            if shape.kind == "limb":
+                thick = shape.size[0] * zoom * factor
+                pen.line(moved, fill=shape.ink, width=max(1, round(thick)))
+                a = b = thick / 2
+                if a < 1.5:
+                    continue
+            else:
+                a, b = (half * zoom * factor for half in shape.size)
+            for c, r in moved:
+                pen.ellipse([c - a, r - b, c + a, r + b], fill=shape.ink)
+        return np.asarray(image)
 
     def _resolve(self, index: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean colour of the covered part of each pixel, share covered, and fine class."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from rfkit.data.scene_canvas import Canvas, Colour
+from rfkit.data.scene_canvas import Canvas
 from rfkit.data.scene_layout import Layout, Thing
 from rfkit.data.scene_noise import sample_grid
-from rfkit.data.scene_sketch import Sketch
+from rfkit.data.scene_sketch import Frame, Sketch
 
-__all__ = ["paint_tree"]
+__all__ = ["crown", "paint_tree"]
 
 
 def paint_tree(canvas: Canvas, layout: Layout, thing: Thing, *, owner: int, shadow: float) -> None:
@@ -30,35 +32,31 @@ def crown(thing: Thing) -> tuple[float, float, float]:
 
 
 def _paint_wood(canvas: Canvas, thing: Thing, ambient: list[float], owner: int) -> None:
-    sketch = Sketch(canvas.view, fine=thing.fine)
+    """Trunk and branches, forking at random; in leaf, only the first fork."""
+    sketch = Sketch(canvas.view, Frame(thing.x, thing.z, scale=thing.height), fine=thing.fine)
     generator = np.random.Generator(np.random.Philox(key=[thing.seed, 11]))
-    bark = tuple(float(b * a) for b, a in zip(thing.accent, ambient, strict=True))
-    thick = 0.036 * thing.height
+    red, green, blue = (b * a for b, a in zip(thing.accent, ambient, strict=True))
+    bark = (red, green, blue)
     bare = thing.variant == 3
-    fork = thing.height * (0.30 if bare else 0.42)
-    lean = 0.02 * thing.height * float(generator.random() - 0.5)
-    sketch.polygon(
-        [
-            (thing.x - thick * 0.75, 0.0, thing.z), (thing.x - thick * 0.45, fork * 0.3, thing.z), (thing.x + lean - thick * 0.36, fork, thing.z),
-            (thing.x + lean + thick * 0.36, fork, thing.z), (thing.x + thick * 0.45, fork * 0.3, thing.z), (thing.x + thick * 0.75, 0.0, thing.z),
-        ],
-        bark,
-    )  # fmt: skip
-    tips = [(thing.x + lean, fork, 0.0, thick * 0.6)]
-    # No more branches than can be seen; leaves hide all but the first.
+    fork, thick = (0.30 if bare else 0.42), 0.036
+    outline = [(-0.75, 0.0), (-0.45, 0.3), (-0.36, 1.0), (0.36, 1.0), (0.45, 0.3), (0.75, 0.0)]
+    sketch.polygon([(0.0, t * thick, y * fork) for t, y in outline], bark)
+    # No more branches than can be seen.
     pixels = thing.height * canvas.view.focal / thing.z
     levels = (5 if pixels > 150 else 4 if pixels > 60 else 3) if bare else 1
+    tips = [(0.0, fork, 0.0, thick * 0.6)]
     for level in range(levels):
         grown = []
-        for x, y, tilt, width in tips:
-            for turn in ((-1, 0, 1) if level == 0 else (-1, 1)):
-                angle = tilt + turn * (0.30 + 0.35 * float(generator.random())) + 0.2 * float(generator.random() - 0.5)
-                reach = thing.height * (0.24 if level == 0 else 0.20 * 0.78**level) * (0.7 + 0.6 * float(generator.random()))
-                end = (x + reach * float(np.sin(angle)), y + reach * float(np.cos(angle)) * 0.95)
-                sketch.limb([(x, y, thing.z), (*end, thing.z)], width * 0.72, bark)
+        for t, y, tilt, width in tips:
+            for turn in (-1, 0, 1) if level == 0 else (-1, 1):
+                a, b, c = generator.random(3).tolist()
+                angle = tilt + turn * (0.30 + 0.35 * a) + 0.2 * (b - 0.5)
+                reach = (0.24 if level == 0 else 0.20 * 0.78**level) * (0.7 + 0.6 * c)
+                end = (t + reach * math.sin(angle), y + reach * math.cos(angle) * 0.95)
+                sketch.limb([(0.0, t, y), (0.0, *end)], width * 0.72, bark)
                 grown.append((*end, angle, width * 0.62))
         tips = grown
-    sketch.paint(canvas, depth=thing.z, owner=owner, shading=(0.1, -0.1, 0.0), grain=0.25)
+    sketch.paint(canvas, owner=owner, shading=(0.1, -0.1, 0.0), grain=0.25)
 
 
 def _paint_crown(canvas: Canvas, layout: Layout, thing: Thing, shadow: float, owner: int) -> None:
@@ -93,9 +91,10 @@ def _paint_crown(canvas: Canvas, layout: Layout, thing: Thing, shadow: float, ow
     alpha = np.clip(body * sharp + np.float32(0.5), 0, 1)
     solid = body > 0
     if thing.variant == 3:
-        # Twigs: thin bright lines where a fine noise crosses zero.
+        # Twigs: thin broken lines where a fine noise crosses zero.
         lace = sample_grid(y * fine * 2 + seed, x * fine * 2) + np.float32(0.6) * leaf
-        alpha = np.clip(inside * 3, 0, 1) * np.clip(1 - np.abs(lace) * np.float32(4.5), 0, 1) * np.float32(0.62)
+        broken = np.clip(leaf * 3 + np.float32(0.6), 0, 1)
+        alpha = np.clip(inside * 3, 0, 1) * np.clip(1 - np.abs(lace) * np.float32(4.5), 0, 1) * broken * np.float32(0.62)
         solid = (inside + np.float32(0.5) * clump) > 0.18
     relief = np.clip((clump - lit_clump) * np.float32(2.0), np.float32(-0.5), np.float32(0.6))
     depth = np.float32(0.62) + np.float32(0.25) * v[:, None] - np.float32(0.10 if towards > 0 else -0.10) * u + np.float32(0.42) * leaf

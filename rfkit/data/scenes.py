@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from rfkit._checks import check_choice
 from rfkit.data.dataset import IGNORE, SPLITS, Dataset, Sample
 from rfkit.data.scene_classes import class_table
-from rfkit.data.scene_layout import Layout, draw_layout
+from rfkit.data.scene_layout import Layout, Thing, draw_layout
 from rfkit.data.scene_render import Picture, render
 
 __all__ = ["SceneDescription", "SceneObject", "Scenes"]
@@ -23,7 +24,7 @@ _SMALLEST = 16
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object of a scene.
+    """One object of a scene: what is of one class in one thing, so that a sign and its post are two.
 
     Attributes:
         name: what it is, such as ``"hatchback"`` or ``"lamp post"``.
@@ -118,6 +119,7 @@ class Scenes(Dataset):
         self.seed = seed
         self.void_border = void_border
         self._of_fine = table.of_fine
+        self._latest: tuple[int, Layout, Picture] | None = None
         count = _LENGTHS[split] if length is None else length
         self._sources = tuple(_source(split, index) for index in range(count))
         self.names = tuple(f"scenes-{seed}-{part}-{index:05d}" for part, index in self._sources)
@@ -162,6 +164,13 @@ class Scenes(Dataset):
         return position
 
     def _render(self, position: int) -> tuple[Layout, Picture]:
+        # The last scene is kept, so that its description costs no second rendering.
+        latest = self._latest
+        if latest is None or latest[0] != position:
+            self._latest = latest = (position, *self._draw(position))
+        return latest[1], latest[2]
+
+    def _draw(self, position: int) -> tuple[Layout, Picture]:
         part, index = self._sources[position]
         key = [self.seed, (_STREAMS[part] << 48) | index]
         layout = draw_layout(np.random.Generator(np.random.Philox(key=key)))
@@ -176,25 +185,36 @@ class Scenes(Dataset):
         return label
 
     def _objects(self, layout: Layout, picture: Picture) -> tuple[SceneObject, ...]:
-        shown = self._label(picture) != IGNORE
-        rows, columns = np.nonzero((picture.owner >= 0) & shown)
-        owners = picture.owner[rows, columns]
+        label = self._label(picture)
+        rows, columns = np.nonzero((picture.owner >= 0) & (label != IGNORE))
+        # A sign and its post are one thing but two objects, unless they are of one class.
+        keys = picture.owner[rows, columns].astype(np.int64) * 256 + label[rows, columns]
+        order = np.argsort(keys, kind="stable")
+        rows, columns, keys = rows[order], columns[order], keys[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
         found = []
-        for number in np.unique(owners):
+        for start, stop in pairwise([*starts.tolist(), keys.size]):
+            number, class_index = divmod(int(keys[start]), 256)
             thing = layout.things[number]
-            mine = owners == number
-            y, x = rows[mine], columns[mine]
+            y, x = rows[start:stop], columns[start:stop]
             found.append(
                 SceneObject(
                     name=thing.kind,
-                    class_index=int(self._of_fine[thing.fine]),
+                    class_index=class_index,
                     depth=thing.z,
-                    height=thing.height,
+                    height=self._height(thing, class_index),
                     box=(int(y.min()), int(x.min()), int(y.max()), int(x.max())),
-                    visible=int(mine.sum()),
+                    visible=stop - start,
                 )
             )
         return tuple(sorted(found, key=lambda item: -item.depth))
+
+    def _height(self, thing: Thing, class_index: int) -> float:
+        """Height of the part of a thing that is of a class, in metres."""
+        ends = [(low, high) for fine, low, high in thing.parts if self._of_fine[fine] == class_index]
+        if not ends:
+            return thing.height
+        return max(high for _, high in ends) - min(low for low, _ in ends)
 
 
 def _source(split: str, index: int) -> tuple[str, int]:
