@@ -23,7 +23,7 @@ LEVELS = {
 # What each part may import from rfkit beside itself and level 0.
 ALLOWED = {
     "nn": set(), "hooks": set(), "data": set(), "metrics": set(), "cost": set(), "results": set(),
-    "models": {"nn"},
+    "models": {"nn", "hooks"},
     "plots": {"results"},
     "analysis": {"results", "hooks"},
     "training": {"models", "data", "metrics", "cost"},
@@ -65,13 +65,17 @@ def test_imports_go_down(path: Path) -> None:
         if name.split(".")[0] != "rfkit":
             continue
         pieces = name.split(".")
-        assert len(pieces) > 1 or part in {"cli", "__main__", "__init__"}, f"{path}: import names from the file that defines them"
+        assert len(pieces) > 1 or part in {"cli", "__main__", "__init__"}, (
+            f"{path}: import names from the file that defines them"
+        )
         if len(pieces) == 1:
             continue
         other = pieces[1]
         if other == part or LEVELS[other] == 0:
             continue
-        assert LEVELS[other] < LEVELS[part] or (part, other) in {("cli", "api"), ("__main__", "cli")}, f"{path} imports {name}"
+        assert LEVELS[other] < LEVELS[part] or (part, other) in {("cli", "api"), ("__main__", "cli")}, (
+            f"{path} imports {name}"
+        )
         if part in ALLOWED:
             assert other in ALLOWED[part], f"{path} imports {name}: {part} may use only {sorted(ALLOWED[part])}"
 
@@ -97,6 +101,8 @@ def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
 )  # fmt: skip
 def test_what_an_import_loads(statement: str, absent: list[str]) -> None:
     code = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"

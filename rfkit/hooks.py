@@ -1,0 +1,101 @@
+"""Outputs of layers, recorded while a context manager is open."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from rfkit._checks import unknown_name
+
+__all__ = ["capture", "find_layers"]
+
+
+def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
+    """The modules of `model` that `layers` means, by their full names, in the order of the model.
+
+    Args:
+        model: any module.
+        layers: full names as in `model.named_modules()`, patterns with `*` or `?` (`"stage3.*.region"`), modules of
+            the model, or a list of these. `*` also matches dots.
+
+    Raises:
+        ValueError: a name or pattern matches nothing (the nearest names are listed), or a module is not part of the
+            model.
+    """
+    wanted = [layers] if isinstance(layers, str | nn.Module) else list(layers)
+    modules = dict(model.named_modules())
+    found: set[str] = set()
+    for layer in wanted:
+        if isinstance(layer, nn.Module):
+            names = [name for name, module in modules.items() if module is layer]
+            if not names:
+                raise ValueError(
+                    f"layers: the {type(layer).__name__} given is not a module of this {type(model).__name__}."
+                )
+        else:
+            names = [layer] if layer in modules else fnmatch.filter(modules, layer)
+            if not names:
+                raise unknown_name("layers", layer, [name for name in modules if name])
+        found.update(names)
+    return {name: module for name, module in modules.items() if name in found}
+
+
+@contextmanager
+def capture(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> Iterator[dict[str, Any]]:
+    """Record the outputs of `layers` while the context is open.
+
+    What a later in-place operation overwrites is cloned, so that a recorded output is what the layer returned. The
+    clone stays in the autograd graph. A layer that runs several times keeps its last output. The hooks are gone when
+    the context closes, also after an error; the records stay.
+
+    Args:
+        model: any module.
+        layers: names, patterns or modules, see `find_layers`.
+
+    Yields:
+        A mapping, empty at first: full name -> output (a tensor, or what the layer returned, tensors cloned).
+
+    Raises:
+        ValueError: a layer is not found.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True))
+        >>> with capture(model, "0") as outputs:
+        ...     _ = model(torch.ones(1, 3, 2, 2))
+        >>> outputs["0"].shape
+        torch.Size([1, 4, 2, 2])
+    """
+    records: dict[str, Any] = {}
+    handles = []
+    try:
+        for name, module in find_layers(model, layers).items():
+            handles.append(module.register_forward_hook(_recorder(records, name)))
+        yield records
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _recorder(records: dict[str, Any], name: str) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        records[name] = _clone(output)
+
+    return hook
+
+
+def _clone(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _clone(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_clone(item) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_clone(item) for item in value)
+    return value
