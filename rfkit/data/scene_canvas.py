@@ -48,7 +48,7 @@ class Canvas:
     def __init__(self, view: View, *, haze: Colour, visibility: float) -> None:
         self.view = view
         self.haze = np.array(haze, dtype=np.float32)
-        self.visibility = np.float32(visibility)
+        self.visibility = visibility
         shape = (view.height, view.width)
         self.colour = np.zeros((3, *shape), dtype=np.float32)
         self.fine = np.zeros(shape, dtype=np.uint8)

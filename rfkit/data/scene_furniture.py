@@ -21,7 +21,7 @@ _BLUE: Colour = (0.07, 0.20, 0.60)
 _YELLOW: Colour = (0.88, 0.68, 0.08)
 _GREEN: Colour = (0.05, 0.32, 0.20)
 
-# What is painted on a sign: a colour with a disc (its radius) or a polygon of (across, up) around the middle, in metres.
+# What is painted on a sign: a colour, and a disc (its radius) or a polygon (across, up) around the middle, in metres.
 _FACES: tuple[tuple[tuple[Colour, float | tuple[tuple[float, float], ...]], ...], ...] = (
     (
         (_RED, 0.36), (_WHITE, 0.27), (_BLACK, ((-0.10, -0.12), (-0.02, -0.12), (-0.02, 0.14), (-0.10, 0.14))),

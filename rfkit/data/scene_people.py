@@ -53,7 +53,11 @@ def paint_person(canvas: Canvas, layout: Layout, thing: Thing, *, owner: int, sh
     sketch.limb([(0.0, 0.0, 1.44), (0.0, 0.01 * facing, 1.55)], 0.10, ink(skin, 0.85))
     sketch.blob((0.0, 0.03 * facing, 1.635), (0.085, 0.115), ink(skin))
     away = math.cos(thing.heading) > 0.2
-    sketch.blob((0.0, 0.005 * facing, 1.66 if away else 1.68), (0.092, 0.105 if away else 0.075), ink(_HAIR[thing.seed // 4 % 4]))
+    sketch.blob(
+        (0.0, 0.005 * facing, 1.66 if away else 1.68),
+        (0.092, 0.105 if away else 0.075),
+        ink(_HAIR[thing.seed // 4 % 4]),
+    )
     if thing.variant == 1:
         sketch.blob((0.0, -0.14 * facing - 0.22 * (1 - abs(facing)), 0.95), (0.10, 0.14), ink((0.25, 0.17, 0.12)))
     sketch.paint(canvas, owner=owner, shading=_shading(layout, shadow), grain=0.14)

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int16, UInt8
 
+from rfkit.data.scene_bodies import VEHICLES
 from rfkit.data.scene_canvas import Canvas, View
 from rfkit.data.scene_facade import paint_lot
 from rfkit.data.scene_furniture import paint_post
-from rfkit.data.scene_ground import paint_ground, paint_sky, sun_blocked
+from rfkit.data.scene_ground import paint_ground
 from rfkit.data.scene_layout import Layout, Lot, Thing
 from rfkit.data.scene_people import paint_cyclist, paint_person
 from rfkit.data.scene_shadows import cast_shadow
+from rfkit.data.scene_sky import paint_sky
 from rfkit.data.scene_trees import paint_tree
-from rfkit.data.scene_vehicles import VEHICLES, paint_vehicle
+from rfkit.data.scene_vehicles import paint_vehicle
 
 __all__ = ["Picture", "render"]
 
@@ -43,8 +45,8 @@ def render(layout: Layout, size: tuple[int, int], *, noise: np.random.Generator)
     """
     view = layout.view(size)
     light = layout.light
-    haze = tuple(0.92 * low for low in light.sky_low)
-    canvas = Canvas(view, haze=haze, visibility=light.visibility)
+    red, green, blue = light.sky_low
+    canvas = Canvas(view, haze=(0.92 * red, 0.92 * green, 0.92 * blue), visibility=light.visibility)
     paint_sky(canvas, layout)
     paint_ground(canvas, layout)
     blocked = {number: _blocked(layout, thing) for number, thing in enumerate(layout.things) if _in_view(view, thing)}
@@ -69,12 +71,9 @@ _PAINTERS: dict[str, Callable] = {
 
 
 def _by_depth(layout: Layout) -> list[Lot | int]:
-    """Lots and the numbers of things in painting order.
-
-    A lot counts by its far end: what stands in the street before that end is never behind it. Of two lots with the
-    same end, the one farther from the street comes first.
-    """
-    items: list[tuple[float, float, Lot | int]] = [(-lot.stop, -abs(lot.x), lot) for lot in layout.lots]
+    """Lots and the numbers of things in painting order; of two lots with one end, the one farther out comes first."""
+    items: list[tuple[float, float, Lot | int]] = []
+    items += [(-(lot.stop if lot.order is None else lot.order), -abs(lot.x), lot) for lot in layout.lots]
     for number, thing in enumerate(layout.things):
         items.append((-(thing.z if thing.order is None else thing.order), 0.0, number))
     return [item for _, _, item in sorted(items, key=lambda item: item[:2])]
@@ -91,8 +90,8 @@ def _in_view(view: View, thing: Thing) -> bool:
 
 def _blocked(layout: Layout, thing: Thing) -> float:
     """Share of the sun that buildings keep from a thing, measured at two heights."""
-    heights = np.array([0.25, 0.75], dtype=np.float32) * np.float32(thing.height)
-    depths = sun_blocked(layout, thing.x, heights, thing.z)
+    heights = np.array([0.25, 0.75], dtype=np.float32) * thing.height
+    depths = layout.sun_blocked(np.full_like(heights, thing.x), heights, np.full_like(heights, thing.z))
     return float((depths[0] > 0) + (depths[1] > 0)) / 2
 
 
@@ -101,28 +100,28 @@ def _expose(canvas: Canvas, layout: Layout, noise: np.random.Generator) -> np.nd
     view = canvas.view
     colour = canvas.colour
     _blur(colour, layout.light.blur)
-    row = (np.arange(view.height, dtype=np.float32) / view.height - np.float32(0.5))[:, None]
-    column = np.arange(view.width, dtype=np.float32) / view.width - np.float32(0.5)
-    colour *= np.float32(layout.light.exposure) * (1 - np.float32(0.45) * (row * row + column * column))
+    row = (np.arange(view.height, dtype=np.float32) / view.height - 0.5)[:, None]
+    column = np.arange(view.width, dtype=np.float32) / view.width - 0.5
+    colour *= layout.light.exposure * (1 - 0.45 * (row * row + column * column))
     np.clip(colour, 0, 4, out=colour)
-    colour /= 1 + colour * np.float32(0.18)
+    colour /= 1 + colour * 0.18
     # Between linear and a square root: the root is exact on every machine, a power is not.
     root = np.sqrt(colour)
-    root *= np.float32(0.3 * 255)
-    colour *= np.float32(0.7 * 255)
+    root *= 0.3 * 255
+    colour *= 0.7 * 255
     colour += root
     grain = noise.integers(0, 256, size=(3, view.height, view.width + 1), dtype=np.uint8).astype(np.float32)
-    grain *= np.float32(0.022)
+    grain *= 0.022
     colour += grain[:, :, 1:]
     colour -= grain[:, :, :-1]
-    colour += np.float32(0.5)
+    colour += 0.5
     np.clip(colour, 0, 255, out=colour)
     return colour.astype(np.uint8).transpose(1, 2, 0)
 
 
 def _blur(colour: np.ndarray, strength: float) -> None:
     """Mix each pixel with its neighbours, in place; a lens is never quite sharp."""
-    k = np.float32(strength)
+    k = strength
     for plane in colour:
         across = plane[:, 2:] + plane[:, :-2]
         plane[:, 1:-1] *= 1 - 2 * k

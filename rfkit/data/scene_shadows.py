@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from rfkit.data.scene_bodies import VEHICLES
 from rfkit.data.scene_canvas import Canvas
 from rfkit.data.scene_layout import Layout, Thing
 from rfkit.data.scene_noise import sample_points
 from rfkit.data.scene_trees import crown
-from rfkit.data.scene_vehicles import VEHICLES
 
 __all__ = ["cast_shadow"]
 
@@ -48,7 +48,14 @@ def cast_shadow(canvas: Canvas, layout: Layout, thing: Thing, *, blocked: float)
 
 
 def _capsule(
-    canvas: Canvas, start: tuple[float, float], stop: tuple[float, float], radius: float, soft: float, strength: float, *, dapple: bool = False
+    canvas: Canvas,
+    start: tuple[float, float],
+    stop: tuple[float, float],
+    radius: float,
+    soft: float,
+    strength: float,
+    *,
+    dapple: bool = False,
 ) -> None:
     """Darken the ground within `radius` of the line from `start` to `stop`, all in (x, z) metres."""
     view = canvas.view
@@ -58,19 +65,21 @@ def _capsule(
         return
     top = max(int(view.row(0.0, far)), int(view.horizon) + 1, 0)
     bottom = min(view.height, int(view.row(0.0, near)) + 1)
-    sides = [view.column(x, z) for x in (min(start[0], stop[0]) - pad, max(start[0], stop[0]) + pad) for z in (near, far)]
+    sides = [
+        view.column(x, z) for x in (min(start[0], stop[0]) - pad, max(start[0], stop[0]) + pad) for z in (near, far)
+    ]
     left, right = max(0, int(min(sides))), min(view.width, int(max(sides)) + 1)
     if top >= bottom or left >= right:
         return
-    drop = np.arange(top, bottom, dtype=np.float32) + np.float32(0.5 - view.horizon)
-    z = (np.float32(view.eye * view.focal) / drop)[:, None]
-    x = (np.arange(left, right, dtype=np.float32) + np.float32(0.5 - view.vanishing)) * z / np.float32(view.focal)
-    along = np.float32(stop[0] - start[0]), np.float32(stop[1] - start[1])
+    drop = np.arange(top, bottom, dtype=np.float32) + (0.5 - view.horizon)
+    z = ((view.eye * view.focal) / drop)[:, None]
+    x = (np.arange(left, right, dtype=np.float32) + (0.5 - view.vanishing)) * z / view.focal
+    along = (stop[0] - start[0]), (stop[1] - start[1])
     length = max(float(along[0] * along[0] + along[1] * along[1]), 1e-6)
-    share = np.clip(((x - np.float32(start[0])) * along[0] + (z - np.float32(start[1])) * along[1]) / np.float32(length), 0, 1)
-    off_x, off_z = x - np.float32(start[0]) - share * along[0], z - np.float32(start[1]) - share * along[1]
+    share = np.clip(((x - start[0]) * along[0] + (z - start[1]) * along[1]) / length, 0, 1)
+    off_x, off_z = x - start[0] - share * along[0], z - start[1] - share * along[1]
     distance = np.sqrt(off_x * off_x + off_z * off_z)
     if dapple:
-        distance = distance + sample_points(z * 18, x * 18) * np.float32(radius * 1.3)
-    shade = np.clip((np.float32(radius + soft / 2) - distance) / np.float32(soft), 0, 1) * np.float32(strength)
+        distance = distance + sample_points(z * 18, x * 18) * (radius * 1.3)
+    shade = np.clip(((radius + soft / 2) - distance) / soft, 0, 1) * strength
     canvas.darken((top, left), shade)

@@ -19,6 +19,10 @@ __all__ = ["Frame", "Point", "Sketch"]
 Point = tuple[float, float, float]
 """A point or a direction: (s, t, y) in local axes, (x, y, z) in the world."""
 
+# Steps of brightness from black to white, and the most that 16 samples can have without overflow of 16 bits.
+_UNIT = 2040
+_BRIGHTEST = 65535 // 16
+
 
 class Frame:
     """Local axes of a thing: s forward, t to its right, y up; heading 0 looks along the street, away from us."""
@@ -76,9 +80,7 @@ class Sketch:
         """An ellipse that faces the camera; `size` is half its width and half its height."""
         self._add("blob", [centre], size, colour, fine)
 
-    def paint(
-        self, canvas: Canvas, *, owner: int, shading: Colour | None = None, grain: float = 0.06
-    ) -> None:
+    def paint(self, canvas: Canvas, *, owner: int, shading: Colour | None = None, grain: float = 0.06) -> None:
         """Paint the shapes; all edges between them are averaged, while labels stay whole.
 
         Args:
@@ -154,35 +156,36 @@ class Sketch:
 
     def _resolve(self, index: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean colour of the covered part of each pixel, share covered, and fine class."""
-        inks = np.zeros((4, len(self._palette) + 1), dtype=np.float32)
+        # Red, green, blue and a count share one integer, 16 bits each, so that one sum adds up all four.
+        inks = np.zeros(len(self._palette) + 1, dtype=np.uint64)
         classes = np.zeros(len(self._palette) + 1, dtype=np.uint8)
         for (colour, fine), ink in self._palette.items():
-            inks[:3, ink] = colour
-            inks[3, ink] = 1
+            levels = [min(max(round(c * _UNIT), 0), _BRIGHTEST) for c in colour]
+            inks[ink] = levels[0] << 48 | levels[1] << 32 | levels[2] << 16 | 1
             classes[ink] = fine
-        total = np.zeros((4, index.shape[0] // factor, index.shape[1] // factor), dtype=np.float32)
-        top = np.zeros(total.shape[1:], dtype=np.uint8)
-        for i in range(factor):
-            for j in range(factor):
-                part = index[i::factor, j::factor]
-                total += inks[:, part]
-                np.maximum(top, part, out=top)
-        alpha = total[3] / np.float32(factor * factor)
-        colour = total[:3] / np.maximum(total[3], 1)
-        return colour, alpha, classes[top]
+        parts = [index[i::factor, j::factor] for i in range(factor) for j in range(factor)]
+        total, top = inks.take(parts[0]), parts[0].copy()
+        for part in parts[1:]:
+            total += inks.take(part)
+            np.maximum(top, part, out=top)
+        red, green, blue, count = (
+            (total >> np.uint64(s) & np.uint64(0xFFFF)).astype(np.float32) for s in (48, 32, 16, 0)
+        )
+        weight = 1 / (np.maximum(count, 1) * _UNIT)
+        return np.stack([red * weight, green * weight, blue * weight]), count / factor**2, classes[top]
 
     def _shade(
         self, row: int, column: int, alpha: np.ndarray, depth: float, shading: Colour | None, grain: float
     ) -> np.ndarray:
         height, width = alpha.shape
-        pitch = np.float32(depth / self.view.focal)
-        fade = np.float32(grain) / (1 + (pitch * 40) ** 2)
+        pitch = depth / self.view.focal
+        fade = grain / (1 + (pitch * 40) ** 2)
         rows = (np.arange(height, dtype=np.float32) + row) * pitch * 90 + len(self._shapes) * 31
         columns = (np.arange(width, dtype=np.float32) + column) * pitch * 90
         shade = 1 + fade * sample_grid(rows, columns)
         if shading is not None:
-            left, right, top = (np.float32(value) for value in shading)
-            across = (np.arange(width, dtype=np.float32) + np.float32(0.5)) / width * 2 - 1
-            down = (np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5)) / height * 2 - 1
+            left, right, top = (value for value in shading)
+            across = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 - 1
+            down = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height * 2 - 1
             shade += np.maximum(-across, 0) * left + np.maximum(across, 0) * right - down * top
         return shade

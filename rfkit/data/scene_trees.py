@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from rfkit.data.scene_canvas import Canvas
+from rfkit.data.scene_canvas import Canvas, View
 from rfkit.data.scene_layout import Layout, Thing
 from rfkit.data.scene_noise import sample_grid
 from rfkit.data.scene_sketch import Frame, Sketch
@@ -59,49 +60,62 @@ def _paint_wood(canvas: Canvas, thing: Thing, ambient: list[float], owner: int) 
     sketch.paint(canvas, owner=owner, shading=(0.1, -0.1, 0.0), grain=0.25)
 
 
-def _paint_crown(canvas: Canvas, layout: Layout, thing: Thing, shadow: float, owner: int) -> None:
-    view, light = canvas.view, layout.light
-    middle, half_width, half_height = crown(thing)
+@dataclass(frozen=True)
+class _Window:
+    """The pixels around a crown: upper left corner, and metres from the middle of the crown (up and to the right)."""
+
+    origin: tuple[int, int]
+    up: np.ndarray
+    across: np.ndarray
+
+
+def _window(view: View, thing: Thing, half_width: float, half_height: float, middle: float) -> _Window | None:
     scale = view.focal / thing.z
-    centre = view.column(thing.x, thing.z), view.row(middle, thing.z)
-    reach = 1.25
-    left, right = max(0, int(centre[0] - reach * half_width * scale)), min(view.width, int(centre[0] + reach * half_width * scale) + 1)
-    top, bottom = max(0, int(centre[1] - reach * half_height * scale)), min(view.height, int(centre[1] + reach * half_height * scale) + 1)
+    column, row = view.column(thing.x, thing.z), view.row(middle, thing.z)
+    # The noise reaches beyond the ellipse.
+    wide, high = 1.25 * half_width * scale, 1.25 * half_height * scale
+    left, right = max(0, int(column - wide)), min(view.width, int(column + wide) + 1)
+    top, bottom = max(0, int(row - high)), min(view.height, int(row + high) + 1)
     if left >= right or top >= bottom:
+        return None
+    across = (np.arange(left, right, dtype=np.float32) + (0.5 - column)) / scale
+    up = (row - 0.5 - np.arange(top, bottom, dtype=np.float32)) / scale
+    return _Window((top, left), up, across)
+
+
+def _paint_crown(canvas: Canvas, layout: Layout, thing: Thing, shadow: float, owner: int) -> None:
+    """Paint what is above a threshold: an ellipse plus noise, lit from the side of the sun."""
+    light = layout.light
+    middle, half_width, half_height = crown(thing)
+    window = _window(canvas.view, thing, half_width, half_height, middle)
+    if window is None:
         return
-    # Metres from the middle of the crown; noise is fixed to the tree, so that it does not crawl with the size.
-    x = (np.arange(left, right, dtype=np.float32) + np.float32(0.5 - centre[0])) / np.float32(scale)
-    y = (np.float32(centre[1]) - np.arange(top, bottom, dtype=np.float32) - np.float32(0.5)) / np.float32(scale)
-    seed = thing.seed % 503
-    size = np.float32(5.0 / thing.height)
-    clump = sample_grid(y * 26 * size + seed, x * 26 * size + seed * 3)
-    fine = np.float32(900.0 / thing.height)
+    # The noise is measured from the middle of the tree, so that a tree is the same at any distance and size.
+    seed, coarse, fine = thing.seed % 503, 130 / thing.height, 900 / thing.height
+    y, x = window.up, window.across
+    clump = sample_grid(y * coarse + seed, x * coarse + seed * 3)
     leaf = sample_grid(y * fine + seed, x * fine)
-    towards = np.float32(-2.2 if light.direction[0] > 0 else 2.2)
-    lit_clump = sample_grid((y + np.float32(0.07 / size)) * 26 * size + seed, (x - towards * np.float32(0.035) / size) * 26 * size + seed * 3)
-    u, v = x / np.float32(half_width), y / np.float32(half_height)
-    if thing.variant != 2:
-        # A crown is wider below its middle than above it.
-        u = u[None, :] * (1 + np.float32(0.16) * v[:, None])
-    else:
-        u = u[None, :]
-    inside = np.float32(0.80) - (u * u + (v * v)[:, None])
-    body = inside + np.float32(1.05) * clump + np.float32(0.45) * leaf
-    sharp = np.float32(min(max(scale * 0.2, 1.5), 9.0))
-    alpha = np.clip(body * sharp + np.float32(0.5), 0, 1)
-    solid = body > 0
+    towards = 1.0 if light.direction[0] > 0 else -1.0
+    # A point is lit if it is denser than what is before it on the way to the sun.
+    before = sample_grid(y * coarse + seed + 1.8, x * coarse + seed * 3 + towards * 2.0)
+    v = (y / half_height)[:, None]
+    u = (x / half_width)[None, :] * (1.0 if thing.variant == 2 else 1 + 0.16 * v)
+    inside = 0.80 - (u * u + v * v)
     if thing.variant == 3:
+        lace = sample_grid(y * fine * 2 + seed, x * fine * 2) + 0.6 * leaf
         # Twigs: thin broken lines where a fine noise crosses zero.
-        lace = sample_grid(y * fine * 2 + seed, x * fine * 2) + np.float32(0.6) * leaf
-        broken = np.clip(leaf * 3 + np.float32(0.6), 0, 1)
-        alpha = np.clip(inside * 3, 0, 1) * np.clip(1 - np.abs(lace) * np.float32(4.5), 0, 1) * broken * np.float32(0.62)
-        solid = (inside + np.float32(0.5) * clump) > 0.18
-    relief = np.clip((clump - lit_clump) * np.float32(2.0), np.float32(-0.5), np.float32(0.6))
-    depth = np.float32(0.62) + np.float32(0.25) * v[:, None] - np.float32(0.10 if towards > 0 else -0.10) * u + np.float32(0.42) * leaf
+        broken = np.clip(leaf * 3 + 0.6, 0, 1) * np.clip(1 - np.abs(lace) * 4.5, 0, 1)
+        alpha, solid = np.clip(inside * 3, 0, 1) * broken * 0.62, inside + 0.5 * clump > 0.18
+    else:
+        body = inside + 1.05 * clump + 0.45 * leaf
+        sharp = min(max(0.2 * canvas.view.focal / thing.z, 1.5), 9.0)
+        alpha, solid = np.clip(body * sharp + 0.5, 0, 1), body > 0
+    relief = np.clip((clump - before) * 2.0, -0.5, 0.6)
+    ambient = 0.62 + 0.25 * v + 0.10 * towards * u + 0.42 * leaf
     sun = (1 - shadow) * max(light.direction[1], 0.2)
-    colours = []
-    for channel in range(3):
-        bright = np.float32(light.ambient[channel]) * depth + np.float32(light.sun[channel] * sun) * (depth * np.float32(0.75) + relief)
-        shade = np.maximum(bright, np.float32(0.08))
-        colours.append(np.float32(thing.colour[channel] if thing.variant != 3 else thing.accent[channel]) * shade)
-    canvas.blend((top, left), colours, alpha=alpha, depth=thing.z, fine=int(thing.fine), owner=owner, solid=solid)
+    paint = thing.accent if thing.variant == 3 else thing.colour
+    colours = [
+        paint[k] * np.maximum(light.ambient[k] * ambient + light.sun[k] * sun * (0.75 * ambient + relief), 0.08)
+        for k in range(3)
+    ]
+    canvas.blend(window.origin, colours, alpha=alpha, depth=thing.z, fine=int(thing.fine), owner=owner, solid=solid)

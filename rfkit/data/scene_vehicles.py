@@ -1,142 +1,16 @@
-"""Cars, vans, trucks, buses and trams: a profile along the length, drawn out across the width."""
+"""Painting vehicles: what is seen of a body from where the camera is."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
+from rfkit.data.scene_bodies import VEHICLES, Station
 from rfkit.data.scene_canvas import Canvas, Colour
-from rfkit.data.scene_classes import Fine
 from rfkit.data.scene_layout import Layout, Thing
 from rfkit.data.scene_sketch import Frame, Point, Sketch
 
-__all__ = ["VEHICLES", "Body", "paint_vehicle"]
-
-# One point of a profile: along the length, up, half the width there (all in metres).
-Station = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Body:
-    """A kind of vehicle.
-
-    The profile runs from the foot of the back over the roof to the foot of the front; `surfaces` says what lies
-    between two stations. `sides` are polygons of stations on the flank.
-    """
-
-    profile: tuple[Station, ...]
-    surfaces: tuple[str, ...]
-    sides: tuple[tuple[str, tuple[Station, ...]], ...]
-    axles: tuple[float, ...]
-    wheel: float
-
-    @property
-    def length(self) -> float:
-        """From end to end, in metres."""
-        return self.profile[-1][0] - self.profile[0][0]
-
-    @property
-    def height(self) -> float:
-        """From the road to the roof, in metres."""
-        return max(y for _, y, _ in self.profile)
-
-    @property
-    def half_width(self) -> float:
-        """Half the greatest width, in metres."""
-        return max(w for _, _, w in self.profile)
-
-
-def _car(
-    rear: float, boot: float, belt: float, roof: tuple[float, float], screen: float, nose: float, tall: float, half: float
-) -> Body:
-    """A car: where the tailgate ends, the roof begins and ends, the windscreen ends, and the nose."""
-    top = half * 0.74
-    low = belt * 0.60
-    back = [(rear + 0.07, 0.22, half * 0.90), (rear, 0.40, half * 0.97), (rear, low, half)]
-    kinds = ["skirt", "bumper"]
-    if boot > rear + 0.3:
-        back += [(rear + 0.05, belt * 0.97, half * 0.96), (boot, belt, half * 0.96)]
-        kinds += ["tail", "body"]
-    else:
-        back += [(boot, belt, half * 0.97)]
-        kinds += ["tail"]
-    ceiling = [(roof[0], tall - 0.08, top * 1.03), (roof[0] + 0.28, tall - 0.01, top), (roof[1], tall, top * 0.99), (roof[1] + 0.15, tall - 0.05, top * 1.02)]
-    front = [
-        (screen, belt + 0.03, half * 0.95), (nose - 0.22, belt * 0.84, half * 0.94), (nose - 0.05, belt * 0.76, half * 0.96),
-        (nose, low * 0.9, half), (nose, 0.38, half * 0.97), (nose - 0.07, 0.22, half * 0.90),
-    ]  # fmt: skip
-    profile = tuple(back + ceiling + front)
-    surfaces = (*kinds, "rear glass", "body", "body", "body", "glass", "body", "body", "head", "bumper", "skirt")
-    flank = tuple(station for station in profile if station[1] <= belt + 0.04)
-    cabin = (
-        (boot, belt, half * 0.97), (roof[0], tall - 0.05, top), (roof[1], tall, top), (screen, belt + 0.03, half * 0.96),
-    )  # fmt: skip
-    middle = (roof[0] + roof[1]) / 2 + 0.15
-
-    def window(start: float, stop: float) -> tuple[Station, ...]:
-        low, high = belt + 0.03, tall - 0.10
-        edge = half * 0.965, top * 1.03
-        slope = min(1.0, (screen - roof[1]) * 0.82)
-        back = (roof[0] - boot) * 0.82
-        return (
-            (start if start > boot + 0.3 else boot + 0.14, low, edge[0]),
-            (start if start > boot + 0.3 else boot + 0.14 + back, high, edge[1]),
-            (stop if stop < roof[1] else screen - 0.14 - slope, high, edge[1]),
-            (stop if stop < roof[1] else screen - 0.14, low, edge[0]),
-        )
-
-    sides = (
-        ("flank", flank), ("cabin", cabin), ("side glass", window(boot, middle - 0.04)), ("side glass", window(middle + 0.04, 9.0)),
-    )  # fmt: skip
-    return Body(profile, surfaces, sides, (rear + 0.72, nose - 0.78), 0.31 + 0.04 * (tall > 1.6))
-
-
-def _box(length: float, tall: float, half: float, *, windows: tuple[float, float] | None, cab: float = 0.0, wheel: float = 0.48) -> Body:
-    """A bus, a tram, or a truck whose load ends `cab` metres before its front."""
-    rear, nose = -length / 2, length / 2
-    low = 0.38
-    if cab:
-        start = nose - cab
-        profile = (
-            (rear, 0.75, half), (rear, tall, half), (start, tall, half), (start + 0.05, tall - 0.6, half * 0.96),
-            (nose - 0.35, tall - 0.7, half * 0.94), (nose - 0.05, 1.45, half * 0.96), (nose, 0.9, half * 0.96), (nose, low, half * 0.94),
-        )  # fmt: skip
-        surfaces = ("load", "load", "body", "body", "glass", "head", "skirt")
-        sides = (
-            ("load", ((rear, 0.75, half), (rear, tall, half), (start, tall, half), (start, 0.75, half))),
-            ("flank", ((start + 0.05, low, half * 0.96), (start + 0.05, tall - 0.6, half * 0.96), (nose - 0.35, tall - 0.7, half * 0.95), (nose, 1.4, half * 0.96), (nose, low, half * 0.95))),
-            ("side glass", ((start + 0.35, 1.45, half * 0.965), (start + 0.35, tall - 0.85, half * 0.965), (nose - 0.45, tall - 0.9, half * 0.955), (nose - 0.2, 1.45, half * 0.965))),
-            ("under", ((rear + 0.3, 0.42, half * 0.9), (rear + 0.3, 0.75, half * 0.9), (start, 0.75, half * 0.9), (start, 0.42, half * 0.9))),
-        )  # fmt: skip
-        return Body(profile, surfaces, sides, (rear + 1.1, rear + 2.2, nose - 0.9), wheel)
-    profile = (
-        (rear, low, half), (rear, 1.5, half), (rear + 0.06, tall - 0.5, half), (rear + 0.2, tall, half * 0.92),
-        (nose - 0.25, tall, half * 0.92), (nose - 0.06, tall - 0.5, half), (nose, 1.15, half), (nose, 0.75, half), (nose, low, half),
-    )  # fmt: skip
-    surfaces = ("tail", "rear glass", "body", "body", "body", "glass", "head", "skirt")
-    flank = ((rear, low, half), (rear + 0.04, tall - 0.4, half), (rear + 0.2, tall, half * 0.93), (nose - 0.25, tall, half * 0.93), (nose - 0.04, tall - 0.4, half), (nose, low, half))
-    sides = [("flank", flank)]
-    if windows is not None:
-        at = rear + 0.5
-        while at + 1.3 < nose:
-            sides.append(("side glass", ((at, windows[0], half), (at, windows[1], half), (at + 1.25, windows[1], half), (at + 1.25, windows[0], half))))
-            at += 1.38
-    return Body(profile, surfaces, tuple(sides), (rear + 2.3, nose - 2.3), wheel)
-
-
-VEHICLES: dict[str, Body] = {
-    "hatchback": _car(-1.95, -1.82, 0.95, (-1.35, 0.15), 0.98, 1.98, 1.47, 0.85),
-    "saloon": _car(-2.25, -1.45, 0.96, (-0.85, 0.25), 1.05, 2.25, 1.44, 0.88),
-    "estate": _car(-2.3, -2.18, 0.97, (-1.85, 0.2), 1.0, 2.25, 1.48, 0.88),
-    "off-roader": _car(-2.2, -2.12, 1.12, (-1.85, 0.2), 0.85, 2.2, 1.78, 0.94),
-    "minivan": _car(-2.15, -2.06, 1.05, (-1.75, 0.35), 1.35, 2.15, 1.68, 0.91),
-    "van": _car(-2.6, -2.58, 1.2, (-2.52, 0.9), 1.65, 2.55, 2.2, 0.98),
-    "truck": _box(7.6, 3.3, 1.22, windows=None, cab=1.9),
-    "bus": _box(10.8, 3.05, 1.26, windows=(1.25, 2.45)),
-    "tram": _box(17.0, 3.4, 1.25, windows=(1.35, 2.6), wheel=0.3),
-}
-"""Kinds of vehicles by name."""
+__all__ = ["paint_vehicle"]
 
 _GLASS: Colour = (0.10, 0.12, 0.14)
 
@@ -191,7 +65,10 @@ class _Vehicle:
                 add([(s, t, 0.0), (s, wide, 0.0), (s, wide, 0.5), (s, t, 0.5)], dark)
         low = self.body.profile[0][1] + 0.1
         near = 0.9 * (self.body.profile[0][0] if self.camera[0] < 0 else self.body.profile[-1][0])
-        add([(near, -half * 0.8, 0.16), (near, half * 0.8, 0.16), (near, half * 0.8, low), (near, -half * 0.8, low)], dark)
+        add(
+            [(near, -half * 0.8, 0.16), (near, half * 0.8, 0.16), (near, half * 0.8, low), (near, -half * 0.8, low)],
+            dark,
+        )
 
     def _surface(self, surface: str, first: Station, second: Station, slope: tuple[float, float]) -> None:
         normal = (slope[0], 0.0, slope[1])
@@ -253,7 +130,9 @@ class _Vehicle:
         for s in (rear + 0.75, (rear + front) / 2 + 0.3, front - 0.55):
             self.sketch.limb([(s, half, 0.35), (s, half, belt)], 0.012, self._lit(_scaled(paint, 0.4), normal))
         for s in (rear + 1.1, (rear + front) / 2 + 0.55):
-            self.sketch.limb([(s, half, belt - 0.1), (s + 0.16, half, belt - 0.1)], 0.03, self._lit(_scaled(paint, 0.5), normal))
+            self.sketch.limb(
+                [(s, half, belt - 0.1), (s + 0.16, half, belt - 0.1)], 0.03, self._lit(_scaled(paint, 0.5), normal)
+            )
 
     def _wheels(self, side: float) -> None:
         across = self.body.half_width * side * 1.005

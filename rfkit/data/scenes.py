@@ -12,7 +12,8 @@ import torch
 from rfkit._checks import check_choice
 from rfkit.data.dataset import IGNORE, SPLITS, Dataset, Sample
 from rfkit.data.scene_classes import class_table
-from rfkit.data.scene_layout import Layout, Thing, draw_layout
+from rfkit.data.scene_layout import Layout, Thing
+from rfkit.data.scene_plan import draw_layout
 from rfkit.data.scene_render import Picture, render
 
 __all__ = ["SceneDescription", "SceneObject", "Scenes"]
@@ -78,7 +79,8 @@ class Scenes(Dataset):
         split: "train", "val", "test" or "trainval".
         size: (height, width) in pixels, each at least 16.
         length: number of scenes; by default 400, 100, 200 and 500 for the four splits.
-        num_classes: from 2 to 20; 11 are CamVid's. `rfkit.data.scene_classes.class_table` says what others merge or add.
+        num_classes: from 2 to 20; 11 are CamVid's. others merge or add as
+            `rfkit.data.scene_classes.class_table` says.
         seed: any whole number from 0; another seed gives other scenes.
         void_border: leave out of the label (255) a line of one pixel where two classes meet, on the side of what is
             behind, as hand-made label maps do.
@@ -114,7 +116,7 @@ class Scenes(Dataset):
         self.root: Path | None = None
         self.classes = table.names
         self.colours = table.colours
-        self.licence = "procedural, no rights reserved (CC0)"
+        self.licence = "drawn by rfkit, no third-party data"
         self.size = (int(size[0]), int(size[1]))
         self.seed = seed
         self.void_border = void_border

@@ -19,8 +19,8 @@ def twenty() -> list:
 
 @pytest.fixture(scope="module")
 def large() -> list:
-    scenes = Scenes("train", size=(360, 480), length=6)
-    return [scenes.describe(index) for index in range(6)]
+    scenes = Scenes("train", size=(360, 480), length=4)
+    return [scenes.describe(index) for index in range(4)]
 
 
 def test_two_data_sets_of_one_seed_are_the_same() -> None:
@@ -115,7 +115,7 @@ def test_sizes_follow_from_height_and_depth(large: list) -> None:
                 assert bottom - top + 1 <= 1.9 * tall + 3, item
             if item.name == "lamp post" and top > 0 and bottom < 359:
                 exact += abs(bottom - top + 1 - tall) <= 0.1 * tall + 2
-    assert exact >= 3
+    assert exact >= 2
 
 
 def test_objects_span_a_broad_range_of_sizes(large: list) -> None:
