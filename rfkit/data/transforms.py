@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ __all__ = [
     "apply_batch",
     "denormalize",
     "normalize",
-    "resize",
+    "resample",
 ]
 
 MEAN = (0.485, 0.456, 0.406)
@@ -121,7 +122,7 @@ class Augmentation:
             Parameters for `apply`.
         """
         entropy = np.random.SeedSequence(seed, spawn_key=(_STREAM, epoch, index))
-        # Every number is drawn whether it is used or not, so that switching one kind of jitter off leaves the others as they were.
+        # Every number is drawn whether it is used or not: switching one kind of jitter off leaves the others.
         scale, row, column, flip, *jitter = np.random.Generator(np.random.Philox(entropy)).random(8).tolist()
         lowest, highest = self.scale
         factor = lowest + (highest - lowest) * scale
@@ -177,15 +178,14 @@ def apply_batch(
     """
     height, width = parameters[0].crop
     device = images[0].device
-    mean = torch.tensor([round(255 * value) for value in MEAN], dtype=torch.uint8, device=device)
-    result = mean[None, :, None, None].repeat(len(parameters), 1, height, width)
+    result = _mean_colour(device).repeat(len(parameters), 1, height, width)
     targets = torch.full((len(parameters), height, width), IGNORE, dtype=torch.uint8, device=device)
     colours = torch.tensor([_colour_matrix(drawn) for drawn in parameters], dtype=torch.float32).to(
         device, non_blocking=True
     )
     for place, drawn in enumerate(parameters):
         source, target = _windows(drawn)
-        resampled = resize(images[place].float(), drawn.size)[:, *source]
+        resampled = resample(images[place].float(), drawn.size)[:, *source]
         nearest = _nearest(labels[place], drawn.size)[source]
         coloured = _recolour(resampled, colours[place], drawn)
         if drawn.flip:
@@ -196,10 +196,10 @@ def apply_batch(
     return result, targets
 
 
-def resize(
+def resample(
     image: Float[Tensor, "*batch channels height width"], size: tuple[int, int]
 ) -> Float[Tensor, "*batch channels new_height new_width"]:
-    """The image at another (height, width): bilinear, anti-aliased where it shrinks; itself where the size is the same."""
+    """The image at `size` (height, width): bilinear, anti-aliased where it shrinks; itself if it has that size."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image
     batched = image if image.ndim == 4 else image[None]
@@ -209,14 +209,32 @@ def resize(
 
 def normalize(images: UInt8[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
     """Pixels of 0 to 255 as a network reads them: (value / 255 - MEAN) / STD, channel by channel, in float32."""
-    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
-    return images.float().sub(255 * mean).div_(255 * std)
+    mean, std = _pixel_statistics(images.device)
+    return images.float().sub(mean).div_(std)
 
 
 def denormalize(images: Float[Tensor, "*batch 3 height width"]) -> UInt8[Tensor, "*batch 3 height width"]:
     """The inverse of `normalize`, rounded, with values outside 0 to 255 cut off."""
-    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
-    return images.float().mul(255 * std).add_(255 * mean).round_().clamp_(0, 255).to(torch.uint8)
+    mean, std = _pixel_statistics(images.device)
+    return images.float().mul(std).add_(mean).round_().clamp_(0, 255).to(torch.uint8)
+
+
+# Constants are sent to a GPU once: sending them anew makes the host wait for all the work queued there.
+@cache
+def _pixel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (255 * torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    return mean, std
+
+
+@cache
+def _mean_colour(device: torch.device) -> Tensor:
+    colour = torch.tensor([round(255 * value) for value in MEAN], dtype=torch.uint8, device=device)
+    return colour[None, :, None, None]
+
+
+@cache
+def _luma(device: torch.device) -> Tensor:
+    return torch.tensor(_LUMA, device=device)
 
 
 def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
@@ -250,8 +268,7 @@ def _colour_matrix(parameters: Parameters) -> list[list[float]]:
 def _recolour(image: Tensor, matrix: Tensor, parameters: Parameters) -> Tensor:
     """The part of a frame with its colours changed, rounded to uint8."""
     pixels = image.reshape(3, -1)
-    luma = torch.tensor(_LUMA, device=image.device)
-    gray = (pixels.mean(1) * luma).sum()
+    gray = (pixels.mean(1) * _luma(image.device)).sum()
     shift = parameters.brightness * (1 - parameters.contrast) * gray
     coloured = torch.addmm(shift.expand(3, 1), matrix, pixels)
     return coloured.round_().clamp_(0, 255).to(torch.uint8).reshape(image.shape)

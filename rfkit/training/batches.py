@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from rfkit.data.dataset import Dataset, InMemory
 from rfkit.data.transforms import apply_batch
 from rfkit.training.recipe import Recipe
 
-__all__ = ["Batches", "epoch_order", "held_in_memory"]
+__all__ = ["Batches", "count_steps", "epoch_order", "held_in_memory"]
 
 # Keeps this use of the seed apart from every other.
 _STREAM = 0
@@ -38,16 +38,9 @@ class Batches:
         ValueError: The data set has fewer frames than a batch.
     """
 
-    def __init__(
-        self, data: Dataset, recipe: Recipe, *, seed: int, device: torch.device, workers: int = 0
-    ) -> None:
-        if len(data) < recipe.batch_size:
-            raise ValueError(
-                f"batch_size={recipe.batch_size} is more than the {len(data)} frames of {data.name} {data.split}; "
-                f"allowed: 1 to {len(data)}."
-            )
+    def __init__(self, data: Dataset, recipe: Recipe, *, seed: int, device: torch.device, workers: int = 0) -> None:
         self.data, self.recipe, self.seed, self.device, self.workers = data, recipe, seed, device, workers
-        self.steps_per_epoch = len(data) // recipe.batch_size
+        self.steps_per_epoch = count_steps(data, recipe)
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch` from number `start` on: images (N, 3, H, W) and labels (N, H, W), both uint8."""
@@ -55,6 +48,7 @@ class Batches:
         order = epoch_order(self.seed, epoch, len(self.data)).tolist()
         indices = [order[step * size : (step + 1) * size] for step in range(start, self.steps_per_epoch)]
         frames = _Frames(self.data, self.recipe, self.seed, epoch)
+        batches: Iterable[tuple[Tensor, Tensor]] = (frames[chosen] for chosen in indices)
         if self.workers:
             # A loader without its own generator would draw from the global one.
             batches = DataLoader(
@@ -65,10 +59,22 @@ class Batches:
                 generator=torch.Generator(),
                 pin_memory=self.device.type == "cuda",
             )
-        else:
-            batches = (frames[chosen] for chosen in indices)
         for images, labels in batches:
             yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+
+def count_steps(data: Dataset, recipe: Recipe) -> int:
+    """The number of whole batches in an epoch.
+
+    Raises:
+        ValueError: The data set has fewer frames than a batch.
+    """
+    if len(data) < recipe.batch_size:
+        raise ValueError(
+            f"batch_size={recipe.batch_size} is more than the {len(data)} frames of {data.name} {data.split}; "
+            f"allowed: 1 to {len(data)}."
+        )
+    return len(data) // recipe.batch_size
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> Int[np.ndarray, " count"]:
@@ -101,10 +107,8 @@ class _Frames(TorchDataset):
         samples = [self.data[index] for index in indices]
         parameters = [
             self.augmentation.draw(
-                self.seed, self.epoch, index, self.recipe.frame_size or tuple(sample.label.shape)
+                self.seed, self.epoch, index, self.recipe.frame_size or (sample.label.shape[0], sample.label.shape[1])
             )
             for index, sample in zip(indices, samples, strict=True)
         ]
-        return apply_batch(
-            [sample.image for sample in samples], [sample.label for sample in samples], parameters
-        )
+        return apply_batch([sample.image for sample in samples], [sample.label for sample in samples], parameters)

@@ -50,9 +50,7 @@ def save_checkpoint(folder: str | Path, state: dict[str, Any]) -> Path:
         if value.is_floating_point() and not bool(torch.isfinite(value).all())
     ]
     if bad:
-        raise DivergenceError(
-            f"{', '.join(bad[:3])} holds values that are not finite; {path} was left as it was."
-        )
+        raise DivergenceError(f"{', '.join(bad[:3])} holds values that are not finite; {path} was left as it was.")
     with replacing(path) as temporary:
         torch.save({"format": _FORMAT, **state}, temporary)
         if path.exists():
@@ -93,9 +91,7 @@ def load_checkpoint(folder: str | Path) -> dict[str, Any] | None:
             problems.append(f"{path} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
             continue
         if problems:
-            warnings.warn(
-                f"{problems[0]} is damaged; going on from {path}, step {state['step']}.", stacklevel=2
-            )
+            warnings.warn(f"{problems[0]} is damaged; going on from {path}, step {state['step']}.", stacklevel=2)
         return state
     if problems:
         raise data_error(

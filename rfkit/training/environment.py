@@ -56,9 +56,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "variables": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name in _VARIABLES or name.startswith(_PREFIX)
+            name: value for name, value in sorted(os.environ.items()) if name in _VARIABLES or name.startswith(_PREFIX)
         },
     }
 

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rfkit._checks import check_choice, check_positive
 from rfkit.data.dataset import Dataset, Sample
-from rfkit.data.transforms import normalize, resize
+from rfkit.data.transforms import normalize, resample
 from rfkit.metrics import ConfusionMatrix
 
-__all__ = ["Scores", "evaluate", "predict_labels"]
+__all__ = ["Scores", "class_scores", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Scores:
         classes: Names of the classes, in the order of the counts.
         size: (height, width) the network saw, or None where every image kept its own.
         images: Number of images.
-        data: Name and split of the data set.
+        data: Name of the data set.
+        split: Its split.
     """
 
     miou: float
@@ -45,6 +46,7 @@ class Scores:
     size: tuple[int, int] | None
     images: int
     data: str
+    split: str
 
     def to_frame(self) -> pd.DataFrame:
         """One row a class: class, iou, pixels (labelled so), predicted (pixels)."""
@@ -61,8 +63,8 @@ class Scores:
         size = "own size" if self.size is None else f"{self.size[1]}x{self.size[0]}"
         width = max(len(name) for name in self.classes)
         rows = [f"  {name:<{width}}  {100 * iou:5.1f}" for name, iou in self.class_iou.items()]
-        head = f"{self.data}, {self.images} images at {size}: mIoU {100 * self.miou:.2f}, pixel accuracy {100 * self.pixel_accuracy:.2f}"
-        return "\n".join([head, *rows])
+        means = f"mIoU {100 * self.miou:.2f}, pixel accuracy {100 * self.pixel_accuracy:.2f}"
+        return "\n".join([f"{self.data} {self.split}, {self.images} images at {size}: {means}", *rows])
 
 
 def evaluate(
@@ -115,7 +117,7 @@ def evaluate(
                 logits = _logits(model, images, size)
             if logits.shape[1] != len(dataset.classes):
                 raise ValueError(
-                    f"model gives {logits.shape[1]} class scores; dataset {dataset.name} has {len(dataset.classes)} classes."
+                    f"model gives {logits.shape[1]} class scores; dataset {dataset.name} has {dataset.num_classes}."
                 )
             confusion.update(logits.argmax(1), labels)
             bar.update(len(samples))
@@ -123,10 +125,10 @@ def evaluate(
     return _scores(confusion, dataset, size)
 
 
-def predict_labels(
-    model: nn.Module, images: Tensor, *, size: tuple[int, int] | None = None
-) -> Int[Tensor, "batch height width"]:
-    """The label maps of uint8 images (N, 3, H, W), at the images' own size, in inference mode.
+def class_scores(
+    model: nn.Module, images: UInt8[Tensor, "batch 3 height width"], *, size: tuple[int, int] | None = None
+) -> Float[Tensor, "batch classes height width"]:
+    """The class scores of images, at the images' own size, without gradients and in evaluation mode.
 
     Args:
         model: As for `evaluate`.
@@ -134,10 +136,10 @@ def predict_labels(
         size: (height, width) the network sees; None: the images' own.
 
     Returns:
-        Class ids.
+        Float32 scores (logits).
     """
     with _inference(model):
-        return _logits(model, images, size).argmax(1)
+        return _logits(model, images, size)
 
 
 @contextmanager
@@ -156,7 +158,7 @@ def _inference(model: nn.Module) -> Iterator[None]:
 def _logits(model: nn.Module, images: Tensor, size: tuple[int, int] | None) -> Tensor:
     own = images.shape[-2:]
     pixels = normalize(images)
-    logits = model(pixels if size is None else resize(pixels, size)).float()
+    logits = model(pixels if size is None else resample(pixels, size)).float()
     if logits.shape[-2:] != own:
         logits = F.interpolate(logits, own, mode="bilinear", align_corners=False)
     return logits
@@ -178,13 +180,12 @@ def _batches(dataset: Dataset, batch_size: int) -> Iterator[list[Sample]]:
 def _scores(confusion: ConfusionMatrix, dataset: Dataset, size: tuple[int, int] | None) -> Scores:
     return Scores(
         miou=confusion.miou(),
-        class_iou={
-            name: float(iou) for name, iou in zip(dataset.classes, confusion.class_iou(), strict=True)
-        },
+        class_iou={name: float(iou) for name, iou in zip(dataset.classes, confusion.class_iou(), strict=True)},
         pixel_accuracy=confusion.pixel_accuracy(),
         confusion=confusion.matrix,
         classes=tuple(dataset.classes),
         size=None if size is None else (int(size[0]), int(size[1])),
         images=len(dataset),
-        data=f"{dataset.name} {dataset.split}",
+        data=dataset.name,
+        split=dataset.split,
     )

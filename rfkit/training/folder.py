@@ -31,9 +31,7 @@ LOG_COLUMNS = (
 )  # fmt: skip
 
 
-def run_identity(
-    model: nn.Module, data: Dataset, recipe: Recipe, *, seed: int, steps_per_epoch: int
-) -> dict[str, Any]:
+def run_identity(model: nn.Module, data: Dataset, recipe: Recipe, *, seed: int, steps_per_epoch: int) -> dict[str, Any]:
     """All that the final weights depend on, in values that JSON has; the place of the files is not part of it."""
     shapes = [(name, list(value.shape)) for name, value in model.state_dict().items()]
     return {
@@ -60,7 +58,7 @@ def claim(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
     """Make `folder` that of the run `identity`, or find that it is already.
 
     Raises:
-        ValueError: The folder holds a run and `resume` is false, or it holds another run; the message says what differs.
+        ValueError: The folder holds a run and `resume` is false, or another run; the message says what differs.
         rfkit._checks.DataError: Its recipe cannot be read.
     """
     path = folder / RECIPE
@@ -81,8 +79,8 @@ def claim(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
     ]
     if differences:
         raise ValueError(
-            f"out={str(folder)!r} holds another run: {'; '.join(differences)}. Give the same arguments to go on with it, "
-            "or another folder."
+            f"out={str(folder)!r} holds another run: {'; '.join(differences)}. Give the same arguments to go on with "
+            "it, or another folder."
         )
 
 
@@ -113,9 +111,7 @@ def _differences(former: Any, current: Any, name: str = "") -> list[tuple[str, A
         return [
             found
             for key in keys
-            for found in _differences(
-                former.get(key), current.get(key), f"{name}.{key}" if name else str(key)
-            )
+            for found in _differences(former.get(key), current.get(key), f"{name}.{key}" if name else str(key))
         ]
     return [] if former == current else [(name, former, current)]
 

@@ -33,10 +33,9 @@ def cross_entropy(
     """
     losses, labels = _pixel_losses(logits, labels)
     labelled = labels != IGNORE
-    if class_weights is None:
-        weights = labelled.float()
-    else:
-        weights = class_weights[labels.masked_fill(~labelled, 0)] * labelled
+    weights = labelled.float()
+    if class_weights is not None:
+        weights = weights * class_weights[labels.masked_fill(~labelled, 0)]
     # With no labelled pixel both sums are zero: the loss is 0, not 0 / 0.
     return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
@@ -82,7 +81,7 @@ def _hard_bound(losses: Tensor, labelled: Tensor, threshold: float, min_kept: fl
     if losses.device.type == "cpu" and int((losses > bound).sum()) >= int(wanted):
         return bound
     hardest = losses.flatten().topk(math.ceil(losses.numel() * min_kept)).values
-    last = hardest[(wanted - 1).clamp(min=0)]
+    last = hardest.take((wanted - 1).clamp(min=0))
     # Just below the last loss that is to be kept, as the comparison is strict.
     return torch.minimum(bound, torch.nextafter(last, torch.zeros_like(last)))
 

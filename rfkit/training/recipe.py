@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,36 @@ from rfkit._checks import check_choice, check_positive, unknown_name
 from rfkit.data.transforms import Augmentation
 
 __all__ = ["RECIPES", "Recipe", "get_recipe"]
+
+
+def _for_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_pair(value: object, of: Callable[[object], bool]) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(of, value))
+
+
+# What a field of each annotated type may hold. An override that came as text would otherwise fail far from here.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "int": _is_integer,
+    "float": _is_number,
+    "float | None": lambda value: value is None or _is_number(value),
+    "bool": lambda value: isinstance(value, bool),
+    "tuple[int, int]": lambda value: _is_pair(value, _is_integer),
+    "tuple[int, int] | None": lambda value: value is None or _is_pair(value, _is_integer),
+    "tuple[float, float]": lambda value: _is_pair(value, _is_number),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +65,7 @@ class Recipe:
         loss: "ohem" (cross-entropy over the hard pixels) or "cross-entropy".
         ohem_threshold: A pixel is hard where its true class has less than this probability.
         ohem_min_kept: At least this share of the labelled pixels is kept, the hardest ones.
-        class_weights: None, "inverse-log" (1 / ln(1.10 + share of the pixels)) or "median-frequency"; cross-entropy only.
+        class_weights: None, "inverse-log" or "median-frequency" (see `weigh_classes`); with cross-entropy only.
         frame_size: The size that scale 1 stands for: frames of another size are resampled to it times the drawn
             scale. None: each frame's own size.
         crop_size: Size of the crop.
@@ -76,11 +107,13 @@ class Recipe:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        # JSON and TOML have lists only.
-        for field in ("frame_size", "crop_size", "scale"):
-            value = getattr(self, field)
-            if value is not None:
-                object.__setattr__(self, field, tuple(value))
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, list):  # JSON and TOML have lists only.
+                value = tuple(value)
+                object.__setattr__(self, entry.name, value)
+            if not _KINDS[str(entry.type)](value):
+                raise TypeError(f"{entry.name}={value!r} must be {entry.type}.")
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
         check_choice("loss", self.loss, ("ohem", "cross-entropy"))
         check_choice("precision", self.precision, ("fp32", "bf16"))
@@ -117,10 +150,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, in values that JSON has; `Recipe(**fields)` is the recipe again."""
-        return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
-            for field in dataclasses.fields(self)
-        }
+        return {field.name: _for_json(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
 
 RECIPES: dict[str, Recipe] = {
@@ -152,27 +182,28 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def get_recipe(name: str, **overrides: Any) -> Recipe:
+def get_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
     """The named recipe, with the given fields replaced.
 
     Args:
-        name: A name in `RECIPES`.
+        name: A name in `RECIPES`, or a recipe.
         **overrides: Fields of `Recipe` with the values they take instead.
 
     Returns:
         A frozen recipe; it keeps the name it started as.
 
     Raises:
-        ValueError: An unknown recipe, field or value.
+        ValueError: An unknown recipe or field, or a value that is not allowed.
+        TypeError: A value of another type.
 
     Example:
         >>> get_recipe("camvid-paper-half", epochs=100).epochs
         100
     """
-    if name not in RECIPES:
+    if isinstance(name, str) and name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     fields = [field.name for field in dataclasses.fields(Recipe) if field.name != "name"]
     for field in overrides:
         if field not in fields:
             raise unknown_name("override", field, fields)
-    return dataclasses.replace(RECIPES[name], **overrides)
+    return dataclasses.replace(RECIPES[name] if isinstance(name, str) else name, **overrides)
