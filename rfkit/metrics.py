@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
 
 import numpy as np
 import torch
@@ -46,7 +45,7 @@ class ConfusionMatrix:
     def update(
         self,
         prediction: Int[Tensor, "*batch height width"] | UInt8[Tensor, "*batch height width"],
-        label: Int[Tensor, "*batch height width"] | UInt8[Tensor, "*batch height width"],
+        label: Int[Tensor, "..."] | UInt8[Tensor, "..."],
     ) -> None:
         """Count one batch.
 
@@ -94,7 +93,7 @@ class ConfusionMatrix:
         matrix = self.matrix
         return float(np.trace(matrix) / matrix.sum()) if matrix.sum() else float("nan")
 
-    def __add__(self, other: Self) -> ConfusionMatrix:
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """The counts of both."""
         if (self.num_classes, self.ignore_index) != (other.num_classes, other.ignore_index):
             raise ValueError(

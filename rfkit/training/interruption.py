@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Self
 
 __all__ = ["Interruption"]
 
@@ -23,7 +22,7 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Interruption:
         self._active = threading.current_thread() is threading.main_thread()
         if self._active:
             self._former = signal.signal(signal.SIGINT, self._request)

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from rfkit._checks import check_choice
 from rfkit.data.dataset import IGNORE, Dataset
+from rfkit.data.frequencies import count_classes
 
 __all__ = ["cross_entropy", "ohem_cross_entropy", "weigh_classes"]
+
+_LOG_OFFSET = 1.10
 
 
 def cross_entropy(
@@ -93,34 +96,18 @@ def weigh_classes(
 
     Args:
         data: Every label of it is read.
-        kind: "inverse-log": 1 / ln(1.10 + share), the share being that among all labelled pixels (Paszke et al. 2016,
-            with the constant usual for CamVid). "median-frequency": the median frequency of the classes by their own,
-            a frequency being that among the labelled pixels of the images that hold the class (Eigen and Fergus 2015).
+        kind: "inverse-log": 1 / ln(1.10 + share of the labelled pixels), which is ENet's weighting with the constant
+            that the small CamVid networks use. "median-frequency": SegNet's, 0 for a class that never occurs.
         device: Where the weights are wanted.
 
     Returns:
-        Float32 weights; of a class that never occurs it is 0 under "median-frequency".
+        Float32 weights.
     """
     if kind is None:
         return None
     check_choice("kind", kind, ("inverse-log", "median-frequency"))
-    pixels, seen = _class_pixels(data)
-    if kind == "inverse-log":
-        weights = 1 / torch.log(1.10 + pixels / pixels.sum())
-    else:
-        present = seen > 0
-        frequency = pixels / seen.clamp(min=1)
-        weights = torch.where(present, frequency[present].median() / frequency, 0.0)
-    return weights.float().to(device)
-
-
-def _class_pixels(data: Dataset) -> tuple[Tensor, Tensor]:
-    """For each class, its pixels, and the labelled pixels of the images that hold it."""
-    classes = len(data.classes)
-    pixels, seen = torch.zeros(classes, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64)
-    for index in range(len(data)):
-        label = data[index].label
-        counts = torch.bincount(label[label != IGNORE].long(), minlength=classes).double().cpu()
-        pixels += counts
-        seen += torch.where(counts > 0, counts.sum(), 0.0)
-    return pixels, seen
+    counted = count_classes(data)
+    weights = (
+        counted.logarithmic_weights(offset=_LOG_OFFSET) if kind == "inverse-log" else counted.median_frequency_weights()
+    )
+    return torch.from_numpy(weights).float().to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ def _is_pair(value: object, of: Callable[[object], bool]) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(map(of, value))
 
 
-# What a field of each annotated type may hold. An override that came as text would otherwise fail far from here.
+# What a field of each annotated type may hold.
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "str | None": lambda value: value is None or isinstance(value, str),
@@ -107,13 +107,6 @@ class Recipe:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, list):  # JSON and TOML have lists only.
-                value = tuple(value)
-                object.__setattr__(self, entry.name, value)
-            if not _KINDS[str(entry.type)](value):
-                raise TypeError(f"{entry.name}={value!r} must be {entry.type}.")
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
         check_choice("loss", self.loss, ("ohem", "cross-entropy"))
         check_choice("precision", self.precision, ("fp32", "bf16"))
@@ -130,7 +123,10 @@ class Recipe:
         for field in ("ohem_threshold", "ohem_min_kept"):
             if not 0 < getattr(self, field) <= 1:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be above 0 and at most 1.")
-        for field in ("weight_decay", "warmup_steps", "momentum"):
+        for field in ("momentum", "beta2"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"{field}={getattr(self, field)!r} must be in [0, 1).")
+        for field in ("weight_decay", "warmup_steps"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field}={getattr(self, field)!r} must not be below 0.")
         _ = self.augmentation
@@ -149,8 +145,18 @@ class Recipe:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, in values that JSON has; `Recipe(**fields)` is the recipe again."""
+        """Every field, in values that JSON has; `from_dict` makes a recipe of them."""
         return {field.name: _for_json(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_dict` wrote down.
+
+        Raises:
+            ValueError: An unknown field, or a value that is not allowed.
+            TypeError: A value of another type.
+        """
+        return cls(**_checked(fields, [entry.name for entry in dataclasses.fields(cls)]))
 
 
 RECIPES: dict[str, Recipe] = {
@@ -182,11 +188,11 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def get_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
+def get_recipe(recipe: str | Recipe, /, **overrides: Any) -> Recipe:
     """The named recipe, with the given fields replaced.
 
     Args:
-        name: A name in `RECIPES`, or a recipe.
+        recipe: A name in `RECIPES`, or a recipe.
         **overrides: Fields of `Recipe` with the values they take instead.
 
     Returns:
@@ -200,10 +206,22 @@ def get_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
         >>> get_recipe("camvid-paper-half", epochs=100).epochs
         100
     """
-    if isinstance(name, str) and name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
-    fields = [field.name for field in dataclasses.fields(Recipe) if field.name != "name"]
-    for field in overrides:
-        if field not in fields:
-            raise unknown_name("override", field, fields)
-    return dataclasses.replace(RECIPES[name] if isinstance(name, str) else name, **overrides)
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise unknown_name("recipe", recipe, RECIPES)
+        recipe = RECIPES[recipe]
+    allowed = [entry.name for entry in dataclasses.fields(Recipe) if entry.name != "name"]
+    return dataclasses.replace(recipe, **_checked(overrides, allowed))
+
+
+def _checked(fields: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+    """The fields with lists made tuples; values that came as text would otherwise fail far from here."""
+    kinds = {entry.name: str(entry.type) for entry in dataclasses.fields(Recipe)}
+    checked = {}
+    for name, value in fields.items():
+        if name not in allowed:
+            raise unknown_name("recipe field", name, allowed)
+        checked[name] = tuple(value) if isinstance(value, list) else value
+        if not _KINDS[kinds[name]](checked[name]):
+            raise TypeError(f"{name}={value!r} must be {kinds[name]}.")
+    return checked
