@@ -62,6 +62,7 @@ def claim(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
         rfkit._checks.DataError: Its recipe cannot be read.
     """
     path = folder / RECIPE
+    _remove_leftovers(folder)
     if not path.exists():
         write_text(path, json.dumps(identity, indent=2) + "\n")
         return
@@ -103,6 +104,13 @@ def write_log(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / LOG, text.getvalue())
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a process that was killed while it wrote."""
+    for name in ("checkpoint", *(Path(name).stem for name in (RECIPE, ENVIRONMENT, LOG, WEIGHTS))):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink()
 
 
 def _differences(former: Any, current: Any, name: str = "") -> list[tuple[str, Any, Any]]:

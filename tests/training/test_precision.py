@@ -11,7 +11,9 @@ from torch import nn
 from rfkit.training.precision import depthwise_in_single_precision
 
 
-def _gradient(conv: nn.Conv2d, x: torch.Tensor, upstream: torch.Tensor, *, bf16: bool, channels_last: bool) -> torch.Tensor:
+def _gradient(
+    conv: nn.Conv2d, x: torch.Tensor, upstream: torch.Tensor, *, bf16: bool, channels_last: bool
+) -> torch.Tensor:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     conv = copy.deepcopy(conv).to(memory_format=layout)
     with depthwise_in_single_precision(conv), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -33,7 +35,9 @@ def test_the_weight_gradient_is_right_in_both_layouts(rate: int, channels_last: 
 
 
 def test_the_model_is_left_as_it_was() -> None:
-    model = nn.Sequential(nn.Conv2d(4, 4, 3, dilation=2, groups=4), nn.Conv2d(4, 4, 3, dilation=2), nn.Conv2d(4, 4, 3, groups=4))
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 3, dilation=2, groups=4), nn.Conv2d(4, 4, 3, dilation=2), nn.Conv2d(4, 4, 3, groups=4)
+    )
     with depthwise_in_single_precision(model):
         assert ["forward" in vars(module) for module in model] == [True, False, False]
         with torch.autocast("cpu", torch.bfloat16):
