@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import Any
 
 import numpy as np
 import torch
-
-import rfkit
 
 __all__ = ["describe_environment", "device_name", "software_versions"]
 
@@ -27,7 +26,8 @@ _PREFIX = "MALLOC_"
 def software_versions() -> dict[str, str]:
     """The versions of what takes part in the numbers."""
     versions = {
-        "rfkit": rfkit.__version__,
+        # The package itself stands above this layer; it has been imported before anything in it.
+        "rfkit": sys.modules["rfkit"].__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -17,7 +17,7 @@ from rfkit.models.weights import read_weights
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 ROOT = Path(__file__).parents[2]
-KILLS = 4
+KILLS = 3
 STEPS = 30
 
 
