@@ -66,8 +66,8 @@ def ohem_cross_entropy(
         The loss.
     """
     losses, labels = _pixel_losses(logits, labels)
-    labelled = labels != IGNORE
-    hard = labelled & (losses.detach() > _hard_bound(losses.detach(), labelled, threshold, min_kept))
+    # The loss of an unlabelled pixel is 0, which is never above the bound.
+    hard = losses.detach() > _hard_bound(losses.detach(), labels != IGNORE, threshold, min_kept)
     return (losses * hard).sum() / hard.sum().clamp(min=1)
 
 

@@ -144,11 +144,17 @@ def test_labels_are_never_mixed() -> None:
 
 
 def test_shrinking_averages_instead_of_skipping() -> None:
-    # Columns of black and white: taking single pixels would give one of the two, averaging gives gray.
+    # One column in four is white: taking the nearest two pixels would give black, averaging gives a quarter.
     image = torch.zeros(3, 32, 32, dtype=torch.uint8)
-    image[:, :, ::2] = 255
+    image[:, :, ::4] = 255
     result, _ = apply(image, torch.zeros(32, 32, dtype=torch.uint8), _still((8, 8)))
-    assert result[:, :, 1:-1].float().sub(127.5).abs().max() < 20
+    assert result[:, :, 1:-1].float().sub(255 / 4).abs().max() < 10
+
+
+def test_labels_take_the_pixel_at_their_centre() -> None:
+    label = torch.arange(9, dtype=torch.uint8).expand(3, 9).contiguous()
+    _, target = apply(torch.zeros(3, 3, 9, dtype=torch.uint8), label, _still((1, 3)))
+    assert target.tolist() == [[1, 4, 7]]
 
 
 def test_brightness_contrast_and_saturation_by_hand() -> None:

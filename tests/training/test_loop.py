@@ -6,6 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,17 @@ def test_the_folder_holds_what_was_promised(run: Run, patches: type) -> None:
     assert {CHECKPOINT, "weights.safetensors", "weights.json"} <= {path.name for path in out.iterdir()}
 
 
-def test_the_card_has_the_scores_of_the_file_itself(run: Run, network: Callable[..., nn.Module], patches: type) -> None:
+def test_the_card_has_the_scores_of_the_file_itself(
+    run: Run, network: Callable[..., nn.Module], patches: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held_out = patches(count=4, split="val")
+    scored: list[nn.Module] = []
+
+    def watched(model: nn.Module, *arguments: Any, **options: Any) -> Any:
+        scored.append(model)
+        return evaluate(model, *arguments, **options)
+
+    monkeypatch.setattr("rfkit.training.loop.evaluate", watched)
     result = run(evaluation=held_out)
     card = read_card(result.weights)
     assert (card.model, card.data, card.split, card.num_classes) == ("Sequential", "patches", "train", 3)
@@ -90,7 +100,8 @@ def test_the_card_has_the_scores_of_the_file_itself(run: Run, network: Callable[
     scores = evaluate(reloaded, held_out, size=(16, 24), progress=False)
     assert card.scores["miou"] == scores.miou == result.scores.miou
     assert card.scores["split"] == "val"
-    # In half precision: the file is not the weights of the run, bit for bit.
+    # In half precision: what was scored is what lies in the file, not what was trained.
+    assert torch.equal(scored[0][0].weight, reloaded[0].weight)
     assert not torch.equal(reloaded[0].weight, result.model[0].weight)
 
 
@@ -286,6 +297,15 @@ def test_gradient_clipping_bounds_the_step(run: Run, network: Callable[..., nn.M
     # One step of plain SGD moves the weights by the learning rate times the norm of the gradient.
     assert moved(run(**arguments, clip_norm=0.1)) == pytest.approx(0.02 * 0.1, rel=1e-3)
     assert moved(run(**arguments, out=tmp_path / "free")) > 0.02 * 0.2
+
+
+def test_every_step_has_the_learning_rate_of_the_schedule(run: Run, tmp_path: Path) -> None:
+    arguments = {"momentum": 0.0, "weight_decay": 0.0, "batch_size": 12, "clip_norm": 0.1, "poly_power": 2.0}
+    models = [run(**arguments, stop_after=steps, out=tmp_path / str(steps)).model for steps in (1, 2, 3)]
+    for step, (before, after) in enumerate(pairwise(models), start=1):
+        pairs = zip(after.parameters(), before.parameters(), strict=True)
+        moved = math.sqrt(sum(float((new - old).detach().pow(2).sum()) for new, old in pairs))
+        assert moved == pytest.approx(0.02 * (1 - step / 3) ** 2 * 0.1, rel=1e-2)
 
 
 @pytest.mark.parametrize("installed", [True, False])
