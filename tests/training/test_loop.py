@@ -169,6 +169,16 @@ def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
     assert _bytes(resumed) == _bytes(whole)
 
 
+def test_what_a_killed_writer_left_is_removed(run: Run, tmp_path: Path) -> None:
+    out = run(stop_after=1).out
+    left, kept = out / ".checkpoint.x7f3.pt", out / "notes.txt"
+    for path in (left, kept):
+        path.write_text("half of it")
+    run(stop_after=1)
+    assert not left.exists()
+    assert kept.exists()
+
+
 def test_a_part_now_and_the_rest_later(run: Run, tmp_path: Path) -> None:
     whole = run()
     part = run(out=tmp_path / "parts", stop_after=1)

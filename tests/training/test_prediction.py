@@ -79,8 +79,11 @@ def test_colours_are_given_or_those_of_the_classes(model: nn.Module, tmp_path: P
 
     assert first_colour(model, colours=[(9, 8, 7), (0, 0, 0), (1, 1, 1)]) == [9, 8, 7]
     camvid = nn.Conv2d(3, 11, 1)
+    with torch.no_grad():
+        camvid.bias[3] += 100
+    assert first_colour(camvid) == default_colours(11)[3].tolist()
     camvid.card = SimpleNamespace(class_names=CAMVID_CLASSES)
-    assert first_colour(camvid) in CAMVID_COLOURS.tolist()
+    assert first_colour(camvid) == CAMVID_COLOURS[3].tolist() != default_colours(11)[3].tolist()
     assert predict(camvid, source, out=tmp_path / "out", progress=False).classes == CAMVID_CLASSES
 
 
