@@ -167,7 +167,7 @@ def test_statistics_of_maps_drawn_by_hand() -> None:
     image[0, 0, 3, 4] = 4.0  # touches it at a corner
     image[0, 0, 8, 8] = 2.0  # a region of its own
     image[0, 1] = 1.0  # flat
-    frame = region_statistics(Drawn(), image).to_frame()
+    frame = region_statistics(Drawn(), image, connectivity=8).to_frame()
     assert frame["active"].tolist() == [8, 100, 0]
     assert frame["regions"].tolist() == [2, 1, 0]
     assert frame["largest"].tolist() == [7, 100, 0]
@@ -178,7 +178,7 @@ def test_statistics_of_maps_drawn_by_hand() -> None:
     assert frame.loc[2, ["region_size", "region_side", "compactness", "concentration"]].isna().all()
     assert frame["scattered"][1] == 1
     assert frame["compactness"][0] > 1
-    assert region_statistics(Drawn(), image, connectivity=4).regions.tolist() == [3, 1, 0]
+    assert region_statistics(Drawn(), image).regions.tolist() == [3, 1, 0]
     assert region_statistics(Drawn(), image, threshold=3.0).active.tolist() == [1, 0, 0]
 
 
