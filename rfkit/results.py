@@ -382,7 +382,11 @@ class Ratio(Result):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.name} = {self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        # Most ratios lie near 1, where three significant digits would round an interval's end onto it.
+        value, low, high = (
+            f"{number:.3f}" if number < 10 else f"{number:.1f}" for number in (self.value, self.low, self.high)
+        )
+        return f"{self.name} = {value} [{low}, {high}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -536,8 +540,8 @@ class RegionStatistics(Result):
     neighbours.
 
     Attributes:
-        stage, block, branch, dilation, image, channel: which map; branch -1 and dilation 0 where several branches or none
-            read it.
+        stage, block, branch, dilation, image, channel: which map; branch -1 and dilation 0 where several branches or
+            none read it.
         units: units of the map.
         stride: input pixels per unit along one side.
         active: activated units.

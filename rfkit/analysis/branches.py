@@ -220,7 +220,7 @@ def _claim(
     if epochs is None:
         verdict = "undecided, epochs unknown"
     elif epochs < _EPOCHS_NEEDED:
-        verdict = f"undecided at {epochs:g} epochs"
+        verdict = f"undecided at {round(epochs, 1):g} epochs"
     elif all(lower < ratio.low and ratio.high < upper for ratio, lower, upper in bounds):
         verdict = "holds"
     elif any(ratio.high < lower or ratio.low > upper for ratio, lower, upper in bounds):

@@ -48,7 +48,7 @@ def plot_branch_weights(
     """Fig. 8: per stage the distribution of each branch's weights, filled steps for the PMF and curves for the CDF.
 
     All branches of a panel share their bins, and each one sums to 1; the last bin also counts what lies beyond the axis
-    (at most 0.5 % of a branch). A triangle at the upper edge marks the mean. The
+    (at most 0.1 % of a branch). A triangle at the upper edge marks the mean. The
     thin dashed line is the distribution of all branches before training: where the filled steps lie on it, training has
     changed nothing, and the figure says nothing of receptive fields.
 
@@ -127,8 +127,9 @@ def plot_branch_pmf(
 def _stages(panels: BranchPanels, statistic: BranchStatistic | None) -> Figure:
     count, notes = len(panels.panels), [_notes(panel.stage, statistic) for panel in panels.panels]
     scale = plt.rcParams["font.size"] / _SIZE
-    height = 3.2 + 0.145 * max(len(lines) for lines in notes)
-    size = ((0.9 + 2.5 * count) * scale, height * scale)
+    # A narrow figure needs more lines for its title and legend.
+    height = (3.7 if count == 1 else 3.3) + 0.145 * max(len(lines) for lines in notes)
+    size = (max(4.4, 0.9 + 2.5 * count) * scale, height * scale)
     figure, axes = plt.subplots(1, count, figsize=size, squeeze=False, layout="constrained")
     for index, (panel, ax) in enumerate(zip(panels.panels, axes[0], strict=True)):
         right = _draw(ax, panel, panels.log)
@@ -206,6 +207,8 @@ def _draw(ax: Axes, panel: BranchPanel, log: bool, *, small: bool = False) -> Ax
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     right.set_ylim(0, 1)
     right.set_yticks([0, 0.5, 1] if small else [0, 0.25, 0.5, 0.75, 1])
+    # twinx made the new axes the current ones; what the caller draws next belongs into the old ones.
+    ax.figure.sca(ax)
     return right
 
 
@@ -237,7 +240,9 @@ def _legend(figure: Figure, panels: BranchPanels) -> None:
     if any(panel.initial.size for panel in panels.panels):
         handles.append(Line2D([], [], **_INITIAL))
         labels.append("before training, all branches")
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), handlelength=3.2)
+    # As many in a line as fit, at about 1.7 inches each.
+    columns = max(1, min(len(labels), int(figure.get_figwidth() * _SIZE / plt.rcParams["font.size"] / 1.7)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
 
 
 def _chunks(panels: Sequence[BranchPanel], size: int) -> list[Sequence[BranchPanel]]:

@@ -20,7 +20,7 @@ _LOSS, _RATE, _MIOU = "#333333", "#999933", "#0077bb"
 
 
 def plot_curves(log: pd.DataFrame, *, title: str = "", look: str = "paper") -> Figure:
-    """The curves of a training: mean loss of each epoch with the learning rate on a second axis, and mIoU if it was ever measured.
+    """The curves of a training: mean loss of each epoch, learning rate (second axis), and mIoU if it was measured.
 
     Args:
         log: one row an epoch, columns epoch, loss, and, where known, learning_rate and miou (from 0 to 1, empty where

@@ -18,7 +18,7 @@ __all__ = ["BranchDistribution", "BranchPanel", "BranchPanels", "cumulative", "d
 # More vertices than a printed line can show only make the file large.
 _VERTICES = 512
 # The bins reach up to this quantile of the widest branch (and, on a logarithmic axis, down to the opposite one).
-_REACH = 0.995
+_REACH = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +118,8 @@ def distributions(
     """The distribution of every branch, panel by panel.
 
     The branches of a panel, and the initial weights, share its bins. A few large weights would push all others into the
-    first bins, so the bins reach from zero to where the widest branch has 99.5 % of its values (on a logarithmic axis
-    they begin where the narrowest has 0.5 %). The first and the last bin also count what lies beyond them: each branch
+    first bins, so the bins reach from zero to where the widest branch has 99.9 % of its values (on a logarithmic axis
+    they begin where the narrowest has 0.1 %). The first and the last bin also count what lies beyond them: each branch
     sums to 1.
 
     Args:

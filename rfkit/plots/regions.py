@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from rfkit._checks import check_choice
 from rfkit.plots.style import SIGNED, signed_norm, style
 from rfkit.results import RegionMap, RegionMaps
 
@@ -93,7 +94,8 @@ def plot_region_map(
     """
     ax = plt.gca() if ax is None else ax
     _bare(ax)
-    values = {"RR": entry.region, "SR": entry.semantic}[kind]
+    check_choice("kind", kind, ("RR", "SR"))
+    values = entry.region if kind == "RR" else entry.semantic
     if not values.size:
         ax.text(0.5, 0.5, "no dilated\nconvolution", ha="center", va="center", transform=ax.transAxes, color="0.45")
         if extent is not None:
