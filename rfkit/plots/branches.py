@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rfkit._checks import unknown_name
 from rfkit.plots.distributions import BranchPanel, BranchPanels, distributions
-from rfkit.plots.style import dilation_colour, dilation_line, style
+from rfkit.plots.style import dilation_colour, dilation_line, style, wrapped
 from rfkit.results import BranchStatistic, BranchWeights
 
 __all__ = ["plot_branch_pmf", "plot_branch_weights"]
@@ -77,9 +77,7 @@ def plot_branch_weights(
         figure = _stages(panels, statistic) if panels.kind == "stages" else _blocks(panels)
         _legend(figure, panels)
         if title:
-            figure.suptitle(
-                "\n".join(textwrap.wrap(title, int(14 * figure.get_figwidth() * 8 / plt.rcParams["font.size"])))
-            )
+            figure.suptitle(wrapped(title, int(14 * figure.get_figwidth() * _SIZE / plt.rcParams["font.size"])))
     return figure
 
 
@@ -240,8 +238,8 @@ def _legend(figure: Figure, panels: BranchPanels) -> None:
     if any(panel.initial.size for panel in panels.panels):
         handles.append(Line2D([], [], **_INITIAL))
         labels.append("before training, all branches")
-    # As many in a line as fit, at about 1.7 inches each.
-    columns = max(1, min(len(labels), int(figure.get_figwidth() * _SIZE / plt.rcParams["font.size"] / 1.7)))
+    # As many in a line as fit, at about 1.6 inches each.
+    columns = max(1, min(len(labels), int(figure.get_figwidth() * _SIZE / plt.rcParams["font.size"] / 1.6)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
 
 

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rfkit._checks import check_choice
-from rfkit.plots.style import SIGNED, signed_norm, style
+from rfkit.plots.style import SIGNED, signed_norm, style, wrapped
 from rfkit.results import RegionMap, RegionMaps
 
 __all__ = ["plot_region_map", "plot_region_maps"]
@@ -68,9 +68,9 @@ def plot_region_maps(
             axes[row][0].set_ylabel("\n".join(textwrap.wrap(_ROWS[row], 16)))
         _colour_bar(figure, axes)
         if title or maps.note:
-            figure.suptitle("\n".join(textwrap.wrap(title or maps.note, int(13 * size[0] / scale))))
+            figure.suptitle(wrapped(title or maps.note, int(14 * size[0] / scale)))
         if caption:
-            text = "\n".join(textwrap.wrap(f"Channels: {maps.rule}.", int(17 * size[0] / scale)))
+            text = wrapped(f"Channels: {maps.rule}.", int(17 * size[0] / scale))
             figure.supxlabel(text, fontsize=plt.rcParams["font.size"] * 0.85, color="0.3")
     return figure
 

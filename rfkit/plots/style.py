@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex, to_rgb
 
 from rfkit._checks import check_choice, check_positive
 
-__all__ = ["DILATION_COLOURS", "SIGNED", "dilation_colour", "dilation_line", "signed_norm", "style"]
+__all__ = ["DILATION_COLOURS", "SIGNED", "dilation_colour", "dilation_line", "signed_norm", "style", "wrapped"]
 
 # Paul Tol's "vibrant" and "muted" schemes, which stay apart under the common colour-vision deficiencies.
 DILATION_COLOURS: Mapping[int, str] = MappingProxyType(
@@ -98,6 +99,18 @@ def signed_norm(*values: Any) -> Normalize:
     if not math.isfinite(limit):
         raise ValueError("values: a NaN or an infinite number cannot be put on a colour scale.")
     return Normalize(-(limit or 1.0), limit or 1.0)
+
+
+def wrapped(text: str, width: int) -> str:
+    """`text` in lines of at most `width` characters, about equally long: no last line of a single word.
+
+    Example:
+        >>> wrapped("one two three four", 14).splitlines()
+        ['one two', 'three four']
+    """
+    fewest = len(textwrap.wrap(text, width))
+    balanced = (textwrap.wrap(text, shorter) for shorter in range(max(1, len(text) // max(1, fewest)), width + 1))
+    return "\n".join(next((lines for lines in balanced if len(lines) <= fewest), [text]))
 
 
 @contextmanager

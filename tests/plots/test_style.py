@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from rfkit.plots.style import DILATION_COLOURS, SIGNED, dilation_colour, dilation_line, signed_norm, style
+from rfkit.plots.style import DILATION_COLOURS, SIGNED, dilation_colour, dilation_line, signed_norm, style, wrapped
 
 
 def _hue_order(colour: str) -> list[int]:
@@ -69,3 +69,14 @@ def test_style_leaves_matplotlib_as_it_was() -> None:
         style("poster"),
     ):
         pass
+
+
+def test_wrapped_lines_fit_and_none_is_left_with_a_single_word() -> None:
+    text = "dwrseg_l, trained on CamVid trainval at 480x360: 20 of 60 epochs, 580 steps, seed 0"
+    lines = wrapped(text, 80).splitlines()
+    assert " ".join(lines) == text
+    assert len(lines) == 2
+    assert abs(len(lines[0]) - len(lines[1])) < 12
+    assert wrapped("short", 80) == "short"
+    assert wrapped("", 80) == ""
+    assert wrapped("unbreakable", 3).replace("\n", "") == "unbreakable"
