@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from rfkit.plots.structure import Diagram, Edge, Node, Region
+from rfkit.plots.diagram import Diagram, Edge, Node, Region
 
 __all__ = ["Group", "describe"]
 
@@ -21,6 +21,9 @@ _PASSING = {"split", "split_with_sizes", "chunk", "getitem", "clone", "alias", "
 _DROPPED = {"dropout"}
 # Fractions of c with a larger denominator are printed as plain numbers.
 _LARGEST_DENOMINATOR = 4
+# Kinds of boxes that norms and activations are written into.
+_CONVOLUTIONS = ("conv", "pointwise", "depthwise")
+_HOSTS = {"norm": _CONVOLUTIONS, "activation": (*_CONVOLUTIONS, "norm")}
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,12 @@ def describe(
     *,
     title: str = "",
     base: int | None = None,
+    symbols: Mapping[int, str] | None = None,
     sizes: bool = False,
     groups: Mapping[str, Group] | None = None,
     regions: Mapping[str, str] | None = None,
     inferred: Sequence[str] = (),
-    maps: bool = False,
+    maps: str | None = None,
     input_label: str = "Input",
     output_label: str = "Output",
     notes: Sequence[str] = (),
@@ -79,18 +83,19 @@ def describe(
         input_size: (channels, height, width) of the input.
         title: title of the diagram.
         base: number of channels written as "c"; other numbers become multiples of it. None writes numbers.
+        symbols: further numbers of channels written as a letter, such as the number of classes.
         sizes: write the output stride beside the channels, relative to the input.
         groups: name of a submodule -> how to show it as one box.
         regions: label -> name of the submodule whose boxes are bracketed under that label.
         inferred: names or patterns of submodules that are not given in the paper; their boxes are dashed.
-        maps: show the input and the parts of a split as feature maps.
+        maps: show the input and the parts of a split as feature maps; this is the label of the parts.
         input_label: label of the input.
         output_label: label of the output.
         notes: lines below the diagram.
     """
     groups = dict(groups or {})
     graph, modules = _export(module, input_size)
-    label = _edge_label(base, input_size[-2:] if sizes else None)
+    label = _edge_label(base, symbols or {}, input_size[-2:] if sizes else None)
     steps = _read(graph, modules, groups, label, maps=maps, ends=(input_label, output_label))
     steps = _fold(steps)
     dashed = [step.node.name for step in steps if _matches(step.path, inferred)]
@@ -117,7 +122,7 @@ def _read(
     groups: Mapping[str, Group],
     label: Any,
     *,
-    maps: bool,
+    maps: str | None,
     ends: tuple[str, str],
 ) -> list[_Step]:
     steps: dict[str, _Step] = {}
@@ -131,7 +136,7 @@ def _read(
         if node.op == "placeholder":
             if _is_parameter(node):
                 continue
-            steps[node.name] = _Step(Node(node.name, ends[0], "maps" if maps else "input"), ())
+            steps[node.name] = _Step(Node(node.name, ends[0], "input" if maps is None else "maps"), ())
         elif node.op == "output":
             steps["output"] = _Step(Node("output", ends[1], "output"), inputs)
         elif prefix is not None:
@@ -139,8 +144,8 @@ def _read(
             producer[node.name] = prefix
             continue
         elif operation in _PASSING or operation in _DROPPED:
-            if maps and operation == "getitem":
-                steps[node.name] = _Step(Node(node.name, "", "maps"), ((inputs[0][0], label(node)),), path)
+            if maps is not None and operation == "getitem":
+                steps[node.name] = _Step(Node(node.name, maps, "maps"), ((inputs[0][0], label(node)),), path)
             else:
                 producer[node.name] = producer[sources[0].name]
                 continue
@@ -208,8 +213,7 @@ def _fold(steps: list[_Step]) -> list[_Step]:
     for step in steps:
         inputs = tuple((moved.get(source, source), text) for source, text in step.inputs)
         host = kept.get(inputs[0][0]) if len(inputs) == 1 else None
-        foldable = {"norm": ("conv", "pointwise", "depthwise"), "activation": ("conv", "pointwise", "depthwise", "norm")}
-        if host and host.node.kind in foldable.get(step.node.kind, ()) and readers[step.inputs[0][0]] == 1:
+        if host and host.node.kind in _HOSTS.get(step.node.kind, ()) and readers[step.inputs[0][0]] == 1:
             detail = _join(host.node.detail, step.node.label)
             kept[host.node.name] = replace(
                 host, node=replace(host.node, detail=detail), parts=(*host.parts, step.node.name)
@@ -225,10 +229,10 @@ def _region(text: str, prefix: str, steps: Sequence[_Step]) -> Region:
     return Region(text, tuple(inside))
 
 
-def _edge_label(base: int | None, image: Sequence[int] | None) -> Any:
+def _edge_label(base: int | None, symbols: Mapping[int, str], image: Sequence[int] | None) -> Any:
     def label(node: fx.Node) -> str:
         shape = _shape(node)
-        text = _channels(shape[1], base)
+        text = symbols.get(shape[1]) or _channels(shape[1], base)
         if image is None:
             return text
         stride = Fraction(image[1], shape[-1])
