@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from matplotlib.figure import Figure
-from torch import nn, zeros
+from torch import nn, no_grad, zeros
 
 from rfkit.cost import multiply_adds, parameters
 from rfkit.hooks import capture
@@ -32,7 +35,7 @@ NOTES = (
     "The stem's order and widths and the way a stage downsamples are inferred, not given in the paper.",
 )
 _MODELS = ("dwrseg_b", "dwrseg_l")
-_IMAGE = (3, 256, 512)
+_IMAGE = (3, 64, 128)
 
 
 def table(models: dict[str, nn.Module]) -> Table:
@@ -44,7 +47,8 @@ def table(models: dict[str, nn.Module]) -> Table:
     """
     paper = published("table1")
     size = tuple(paper["input_size"])
-    rows = [_row(row, models) for row in paper["rows"]]
+    built = {name: _measure(model, [row["module"] for row in paper["rows"]]) for name, model in models.items()}
+    rows = [_row(row, {name: measured[row["module"]] for name, measured in built.items()}) for row in paper["rows"]]
     for label, count in (("Multiply-adds, convolutions", "convolutions"), ("with norm and upsampling", "published")):
         numbers = {name: f"{multiply_adds(model, size, count=count) / 1e9:.3f} G" for name, model in models.items()}
         rows.append(_total(label, paper["flops"], numbers))
@@ -71,36 +75,57 @@ def text(result: Table) -> str:
     return markdown(_sheet(result))
 
 
-def _row(row: dict, models: dict[str, nn.Module]) -> dict:
-    module = row["module"]
-    built = {name: _measure(model, module) for name, model in models.items()}
-    shapes = {values[:3] for values in built.values()}
+@dataclass(frozen=True)
+class _Built:
+    """What one submodule is found to do: output size over input size, channels, branches, repetitions, parameters."""
+
+    ratio: str
+    channels: str
+    branches: int | None = None
+    repetitions: int | None = None
+    parameters: int | None = None
+
+
+def _row(row: dict[str, Any], built: dict[str, _Built]) -> dict[str, Any]:
+    shapes = {(found.ratio, found.channels, found.branches) for found in built.values()}
     if len(shapes) > 1:
-        raise ValueError(f"{module}: DWRSeg-B and DWRSeg-L differ in (ratio, channels, branches): {sorted(shapes)}.")
+        raise ValueError(f"{row['module']}: the networks differ in (ratio, channels, branches): {sorted(shapes)}.")
     ratio, channels, branches = next(iter(shapes))
-    result = {"row": row["stage"], "paper_ratio": row["ratio"], "paper_channels": row["channels"]}
-    result["paper_branches"] = row.get("branches")
-    result |= {f"paper_{name}": _text(row.get(name)) for name in _MODELS}
-    result |= {"built_ratio": ratio, "built_channels": channels, "built_branches": branches}
-    result |= {f"built_{name}": _text(built[name][3]) for name in _MODELS}
-    return result | {f"parameters_{name[-1]}": built[name][4] for name in _MODELS}
+    return {
+        "row": row["stage"],
+        "paper_ratio": row["ratio"],
+        "paper_channels": row["channels"],
+        "paper_branches": row.get("branches"),
+        **{f"paper_{name}": _string(row.get(name)) for name in _MODELS},
+        "built_ratio": ratio,
+        "built_channels": channels,
+        "built_branches": branches,
+        **{f"built_{name}": _string(built[name].repetitions) for name in _MODELS},
+        **{f"parameters_{name[-1]}": built[name].parameters for name in _MODELS},
+    }
 
 
-def _measure(model: nn.Module, module: str) -> tuple[str, str, int | None, int | None, int | None]:
-    """Ratio, channels, branches, repetitions and parameters of a submodule, from a real forward pass."""
-    if not module:
-        return "1", str(_IMAGE[0]), None, None, None
-    with capture(model, module) as outputs:
+def _measure(model: nn.Module, modules: Sequence[str]) -> dict[str, _Built]:
+    """What each submodule does, from one real forward pass; "" is the image."""
+    found = {"": _Built("1", str(_IMAGE[0]))}
+    named = [module for module in modules if module]
+    with capture(model, named) as outputs, no_grad():
         model(zeros(1, *_IMAGE))
-    shape = outputs[module].shape
-    channels = "N" if shape[1] == model.num_classes else str(shape[1])
-    stage = next((stage for stage in model.stages if stage.name == module and module != "stem"), None)
-    branches = len(stage.dilations) if stage else None
-    count = sum(parameter.numel() for parameter in model.get_submodule(module).parameters())
-    return str(Fraction(shape[-1], _IMAGE[-1])), channels, branches, len(stage.blocks) if stage else None, count
+    stages = {stage.name: stage for stage in model.stages if stage.name != "stem"}
+    for module in named:
+        shape = outputs[module].shape
+        stage = stages.get(module)
+        found[module] = _Built(
+            str(Fraction(shape[-1], _IMAGE[-1])),
+            "N" if shape[1] == model.num_classes else str(shape[1]),
+            len(stage.dilations) if stage else None,
+            len(stage.blocks) if stage else None,
+            parameters(model.get_submodule(module)),
+        )
+    return found
 
 
-def _total(label: str, paper: dict[str, str], built: dict[str, str]) -> dict:
+def _total(label: str, paper: dict[str, str], built: dict[str, str]) -> dict[str, Any]:
     empty = dict.fromkeys(["ratio", "channels", "branches"])
     return {
         "row": label,
@@ -112,7 +137,7 @@ def _total(label: str, paper: dict[str, str], built: dict[str, str]) -> dict:
     }
 
 
-def _text(value: int | None) -> str | None:
+def _string(value: int | None) -> str | None:
     return None if value is None else str(value)
 
 
@@ -129,7 +154,7 @@ def _sheet(result: Table) -> Sheet:
         rows=tuple(rows),
         spans=(("paper", 1, 5), ("as built", 6, 10), ("parameters as built", 11, 12)),
         rules=(len(rows) - 3,),
-        align="l" + "ccc" + "rr" + "ccc" + "rr" + "rr",
+        align="l" + "ccccc" + "ccccc" + "rr",
         caption=result.caption,
         notes=result.notes,
     )

@@ -85,7 +85,7 @@ def _sheet(result: Table) -> Sheet:
         if first and rows:
             rules.append(len(rows))
         experiment, factor = (row["experiment"], row["factor"]) if first else ("", "")
-        scores = [" / ".join(_number(score) for score in row[key]) for key in ("miou", *own)]
+        scores = [_scores(row[key]) for key in ("miou", *own)]
         rows.append((experiment, factor, row["setting"].replace("-", "−"), scores[0], _number(row["fps"]), *scores[1:]))
     return Sheet(
         header=("Expt.", "Factor", "Setting", "mIoU (%)", "FPS", *own),
@@ -109,6 +109,10 @@ def _grouped(result: Table) -> list[dict[str, Any]]:
         else:
             grouped.append({**row, **{key: [row[key]] for key in scores}})
     return grouped
+
+
+def _scores(values: Sequence[float | None]) -> str:
+    return DASH if not any(values) else " / ".join(_number(value) for value in values)
 
 
 def _number(value: float | None) -> str:
