@@ -6,15 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
+from rfkit.data.dataset import Sample
+from rfkit.data.opening import open_data
 from rfkit.models.registry import create_model
 from rfkit.models.weights import Card, packaged_weights, read_card
-
-if TYPE_CHECKING:
-    from rfkit.data.dataset import Sample
 
 __all__ = ["Context", "MissingInput"]
 
@@ -128,8 +126,6 @@ class Context:
 
             scenes = Scenes("test", length=count, num_classes=num_classes, seed=self.seed)
             return [scenes[index] for index in range(count)]
-        from rfkit.data.opening import open_data
-
         dataset = open_data(str(self.data), self.root, split="test")
         count = min(count, len(dataset))
         return [dataset[index * len(dataset) // count] for index in range(count)]

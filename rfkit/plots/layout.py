@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from rfkit.plots.diagram import Diagram, Edge, Node
 
@@ -198,5 +198,5 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Width of a text in inches, rounded up: a renderer that hints glyphs sets it up to 3 % wider than its outlines."""
     if not text:
         return 0.0
-    outlines = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
-    return 1.03 * float(outlines.get_extents().width) / 72
+    font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
+    return 1.03 * float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
