@@ -38,6 +38,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "fig6": "rfkit.paper.fig6_stem_head",
         "fig7": "rfkit.paper.fig7_competing_branches",
         "fig8": "rfkit.paper.fig8_branch_weights",
+        "fig8_dwrseg": "rfkit.paper.fig8_dwrseg",
         "table1": "rfkit.paper.table1",
         "table2": "rfkit.paper.table2",
         "table3": "rfkit.paper.table3",
