@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -57,8 +58,8 @@ def draw(result: Table) -> Figure:
 
 
 def text(result: Table) -> str:
-    """The table in Markdown."""
-    return markdown(_sheet(result))
+    """The table in Markdown, without the rules between experiments."""
+    return markdown(replace(_sheet(result), rules=()))
 
 
 def _own_columns(cards: Sequence[Card], ablations: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
