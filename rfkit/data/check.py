@@ -86,8 +86,8 @@ class DataReport:
 
     def __str__(self) -> str:
         place = f" at {self.root}" if self.root is not None else ""
-        verdict = _counted(len(self.problems), "problem")
-        lines = [f"{self.name}{place}: {len(self.classes)} classes, {verdict}"]
+        classes = f"{len(self.classes)} class{'' if len(self.classes) == 1 else 'es'}"
+        lines = [f"{self.name}{place}: {classes}, {_counted(len(self.problems), 'problem')}"]
         lines += [f"  {name:<9}{_summary(split)}" for name, split in self.splits.items()]
         lines += ["", *_share_table(self)]
         if not self.ok:
@@ -99,7 +99,7 @@ def check_data(
     dataset_or_name: Dataset | str,
     root: str | Path | None = None,
     *,
-    splits: Sequence[str] | None = None,
+    splits: str | Sequence[str] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> DataReport:
@@ -128,14 +128,13 @@ def check_data(
     """
     if isinstance(dataset_or_name, Dataset):
         if root is not None or splits is not None or options:
-            raise ValueError(
-                "root, splits and options belong to a name; a data set was given, which has its own."
-            )
+            raise ValueError("root, splits and options belong to a name; a data set was given, which has its own.")
         opened: dict[str, Dataset | DataError] = {dataset_or_name.split: dataset_or_name}
     else:
-        for split in splits or ():
+        chosen = (splits,) if isinstance(splits, str) else tuple(splits or ())
+        for split in chosen:
             check_choice("splits", split, SPLITS)
-        opened = _open_all(dataset_or_name, root, splits, options)
+        opened = _open_all(dataset_or_name, root, chosen or _splits_of(dataset_or_name, root), options)
     sound = [dataset for dataset in opened.values() if isinstance(dataset, Dataset)]
     if not sound:
         raise next(error for error in opened.values() if isinstance(error, DataError))
@@ -150,11 +149,11 @@ def check_data(
 
 
 def _open_all(
-    name: str, root: str | Path | None, splits: Sequence[str] | None, options: Mapping[str, Any]
+    name: str, root: str | Path | None, splits: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, Dataset | DataError]:
     lenient = {} if name == "scenes" else {"strict": False}
     opened: dict[str, Dataset | DataError] = {}
-    for split in splits or _splits_of(name, root):
+    for split in splits:
         try:
             opened[split] = open_data(name, root, split=split, **{**lenient, **options})
         except DataError as error:
@@ -206,15 +205,11 @@ def _check_sample(dataset: Dataset, index: int) -> tuple[list[str], UInt8[np.nda
     if len(wrong):
         found.append(f"{sample.name}: label ids {wrong.tolist()} outside the {dataset.num_classes} classes")
     if sample.image.shape[1:] != sample.label.shape:
-        found.append(
-            f"{sample.name}: image {tuple(sample.image.shape)} and label {label.shape} differ in size"
-        )
+        found.append(f"{sample.name}: image {tuple(sample.image.shape)} and label {label.shape} differ in size")
     return found, label
 
 
-def _check_files(
-    dataset: PairedFiles, index: int
-) -> tuple[list[str], UInt8[np.ndarray, "height width"] | None]:
+def _check_files(dataset: PairedFiles, index: int) -> tuple[list[str], UInt8[np.ndarray, "height width"] | None]:
     """Image and label on their own, so that trouble with one does not hide trouble with the other."""
     pair = dataset.pairs[index]
     found: list[str] = []
@@ -263,9 +258,7 @@ def _counted(count: int, noun: str) -> str:
 def _summary(split: SplitReport) -> str:
     """`2 sound images: 480x360 (1), 960x720 (1); 1 problem`: width x height, the most common first."""
     common = sorted(split.sizes.items(), key=lambda item: -item[1])
-    sizes = [
-        f"{width}x{height}" + (f" ({count})" if len(common) > 1 else "") for (height, width), count in common
-    ]
+    sizes = [f"{width}x{height}" + (f" ({count})" if len(common) > 1 else "") for (height, width), count in common]
     if len(sizes) > 4:
         sizes[4:] = [f"{len(sizes) - 4} more sizes"]
     line = _counted(split.count, "sound image")
@@ -284,9 +277,7 @@ def _share_table(report: DataReport) -> list[str]:
         for number, name in enumerate(report.classes)
     ]
     ignored = "".join(
-        _percent(
-            counts.ignored / total if (total := counts.ignored + int(counts.pixels.sum())) else float("nan")
-        )
+        _percent(counts.ignored / total if (total := counts.ignored + int(counts.pixels.sum())) else float("nan"))
         for counts in (split.frequencies for split in report.splits.values())
     )
     return [header, *rows, f"  {'ignored, of all':<{width}}{ignored}"]

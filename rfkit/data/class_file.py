@@ -122,9 +122,7 @@ def _check_distinct(path: Path, key: str, values: Iterable[object]) -> None:
     first: dict[object, int] = {}
     for number, value in enumerate(values):
         if value in first:
-            raise data_error(
-                path, f"classes[{number}].{key} is {value!r}, as is classes[{first[value]}].{key}"
-            )
+            raise data_error(path, f"classes[{number}].{key} is {value!r}, as is classes[{first[value]}].{key}")
         first[value] = number
 
 
@@ -133,12 +131,8 @@ def _colours(path: Path, tables: list[dict[str, Any]]) -> list[_Colour]:
     if len(without) == len(tables):
         return []
     if without:
-        raise data_error(
-            path, f"classes[{without[0]}].colour is missing; give a colour to all classes or to none"
-        )
-    colours = [
-        _colour(path, f"classes[{number}].colour", table["colour"]) for number, table in enumerate(tables)
-    ]
+        raise data_error(path, f"classes[{without[0]}].colour is missing; give a colour to all classes or to none")
+    colours = [_colour(path, f"classes[{number}].colour", table["colour"]) for number, table in enumerate(tables)]
     _check_distinct(path, "colour", colours)
     return colours
 
@@ -146,9 +140,7 @@ def _colours(path: Path, tables: list[dict[str, Any]]) -> list[_Colour]:
 def _ids(path: Path, content: Mapping[str, Any], tables: list[dict[str, Any]]) -> dict[int, int | None]:
     value = content.get("ignore", IGNORE)
     ignored = [_byte(path, "ignore", entry) for entry in (value if isinstance(value, list) else [value])]
-    ids = [
-        _byte(path, f"classes[{number}].id", table.get("id", number)) for number, table in enumerate(tables)
-    ]
+    ids = [_byte(path, f"classes[{number}].id", table.get("id", number)) for number, table in enumerate(tables)]
     _check_distinct(path, "id", ids)
     for number, entry in enumerate(ids):
         if entry in ignored:
@@ -164,7 +156,5 @@ def _colour_code(path: Path, content: Mapping[str, Any], colours: list[_Colour])
     if not colours:
         raise data_error(path, "ignore_colour is given, but no class has a colour")
     if ignored in code:
-        raise data_error(
-            path, f"ignore_colour is {list(ignored)}, which is the colour of classes[{code[ignored]}] too"
-        )
+        raise data_error(path, f"ignore_colour is {list(ignored)}, which is the colour of classes[{code[ignored]}] too")
     return {**code, ignored: None}

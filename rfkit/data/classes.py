@@ -82,8 +82,7 @@ CAMVID_ORIGINAL: dict[str, tuple[tuple[int, int, int], str | None]] = {
 def camvid_colour_codes() -> dict[tuple[int, int, int], int | None]:
     """The class (a position in `CAMVID_CLASSES`, None for void) of each of CamVid's 32 label colours."""
     return {
-        colour: None if group is None else CAMVID_CLASSES.index(group)
-        for colour, group in CAMVID_ORIGINAL.values()
+        colour: None if group is None else CAMVID_CLASSES.index(group) for colour, group in CAMVID_ORIGINAL.values()
     }
 
 

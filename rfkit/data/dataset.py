@@ -116,9 +116,7 @@ class InMemory(Dataset):
     images: Tensor | list[Tensor]
     labels: Tensor | list[Tensor]
 
-    def __init__(
-        self, dataset: Dataset, *, device: str | torch.device = "cpu", progress: bool = True
-    ) -> None:
+    def __init__(self, dataset: Dataset, *, device: str | torch.device = "cpu", progress: bool = True) -> None:
         self.name, self.split, self.root = dataset.name, dataset.split, dataset.root
         self.classes, self.colours, self.names = dataset.classes, dataset.colours, dataset.names
         self.licence, self.note = dataset.licence, dataset.note

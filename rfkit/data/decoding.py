@@ -73,9 +73,7 @@ def read_label(path: str | Path, code: LabelCode) -> UInt8[np.ndarray, "height w
     path = Path(path)
     image = _load(path)
     if image.format != "PNG":
-        raise data_error(
-            path, f"is a {image.format} file; labels are PNG, because lossy formats change their values"
-        )
+        raise data_error(path, f"is a {image.format} file; labels are PNG, because lossy formats change their values")
     if image.mode in ("L", "P", "1") and code.ids:
         return _classes_of_ids(path, _stored_values(image), code)
     if image.mode in ("RGB", "P") and code.colours:
@@ -218,6 +216,4 @@ def _allowed_modes(code: LabelCode) -> str:
         return "labels are 8-bit single-channel (L), palette (P) or colour-coded RGB PNG"
     if code.colours:
         return "these labels are colour-coded RGB PNG"
-    return (
-        "labels are 8-bit single-channel (L) or palette (P) PNG; colour-coded ones need the classes' colours"
-    )
+    return "labels are 8-bit single-channel (L) or palette (P) PNG; colour-coded ones need the classes' colours"

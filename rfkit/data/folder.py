@@ -82,9 +82,7 @@ def _check_layout(root: Path) -> None:
 
 
 def _split_folders(root: Path) -> tuple[str, ...]:
-    return tuple(
-        name for name in SPLITS[:3] if any((root / part / name).is_dir() for part in ("images", "labels"))
-    )
+    return tuple(name for name in SPLITS[:3] if any((root / part / name).is_dir() for part in ("images", "labels")))
 
 
 def _split_lists(root: Path) -> tuple[str, ...]:

@@ -49,9 +49,7 @@ def open_data(name: str, root: str | Path | None = None, *, split: str, **option
         arguments: tuple[Any, ...] = ()
     else:
         if root is None:
-            raise ValueError(
-                f"root=None: {name!r} is read from files; give the folder that holds it as root."
-            )
+            raise ValueError(f"root=None: {name!r} is read from files; give the folder that holds it as root.")
         arguments = (root,)
     known = [name for name in inspect.signature(builder).parameters if name not in ("root", "split")]
     for option in options:

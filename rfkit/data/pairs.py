@@ -79,9 +79,7 @@ class PairedFiles(Dataset):
 
 def different_sizes(label: tuple[int, ...], image: tuple[int, ...], *, path: Path) -> str:
     """The message for a label whose size is not that of its image, `path`; sizes are (height, width)."""
-    return (
-        f"the label is {label[1]}x{label[0]}, but its image {path} is {image[1]}x{image[0]} (width x height)"
-    )
+    return f"the label is {label[1]}x{label[0]}, but its image {path} is {image[1]}x{image[0]} (width x height)"
 
 
 def files_by_name(folder: Path) -> dict[str, Path]:
@@ -110,9 +108,7 @@ def lines_of(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise data_error(
-            path, f"is not a text file in UTF-8: {error.reason} at byte {error.start}"
-        ) from error
+        raise data_error(path, f"is not a text file in UTF-8: {error.reason} at byte {error.start}") from error
 
 
 def names_in(path: Path) -> list[str]:

@@ -17,7 +17,8 @@ OPTIONS = {"blocks": (1, 1, 1)}
 
 
 def _card(**changes: object) -> Card:
-    return Card(**{"model": "dwrseg_b", "num_classes": 3, "options": OPTIONS, "class_names": ("a", "b", "c"), **changes})
+    fields = {"model": "dwrseg_b", "num_classes": 3, "options": OPTIONS, "class_names": ("a", "b", "c")}
+    return Card(**{**fields, **changes})
 
 
 @pytest.fixture
@@ -65,7 +66,10 @@ def test_shipped_weights_load_by_the_name_of_their_data() -> None:
     ("build", "message"),
     [
         (lambda file: create_model("dwrseg_l", weights=file), r"holds weights of 'dwrseg_b', not of 'dwrseg_l'"),
-        (lambda file: load_weights(create_model("dwrseg_b", num_classes=4), file), r"with 3 classes, the network has 4"),
+        (
+            lambda file: load_weights(create_model("dwrseg_b", num_classes=4), file),
+            r"with 3 classes, the network has 4",
+        ),
         (
             lambda file: create_model("dwrseg_b", weights=file, blocks=(2, 1, 1)),
             r"does not fit the network: stage2\.1\.region\.conv\.weight is missing; .* and \d+ more",
