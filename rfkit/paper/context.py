@@ -11,6 +11,7 @@ from torch import nn
 
 from rfkit.data.dataset import Sample
 from rfkit.data.opening import open_data
+from rfkit.data.scenes import Scenes
 from rfkit.models.registry import create_model
 from rfkit.models.weights import Card, packaged_weights, read_card
 
@@ -122,8 +123,6 @@ class Context:
             num_classes: classes of the procedural scenes (a data set has its own).
         """
         if not self.shows_frames:
-            from rfkit.data.scenes import Scenes
-
             scenes = Scenes("test", length=count, num_classes=num_classes, seed=self.seed)
             return [scenes[index] for index in range(count)]
         dataset = open_data(str(self.data), self.root, split="test")

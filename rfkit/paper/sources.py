@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import rfkit
-
 __all__ = ["PACKAGE", "drawing_only", "module_files", "source_hash"]
 
-PACKAGE = Path(rfkit.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 """The folder whose sources are hashed."""
 
 _DRAWING = {"matplotlib", "seaborn"}
@@ -75,14 +74,18 @@ def _imports(path: Path) -> list[str]:
     return [name for name in _all_imports(path) if name.split(".")[0] == "rfkit"]
 
 
-def _all_imports(path: Path) -> list[str]:
+def _all_imports(path: Path) -> tuple[str, ...]:
+    return _names(path.read_text(encoding="utf-8")) if path.suffix == ".py" else ()
+
+
+@functools.cache
+def _names(source: str) -> tuple[str, ...]:
+    """Full names that a source file imports."""
     found: list[str] = []
-    if path.suffix != ".py":
-        return found
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from package import module` names a module in its second half.
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
+    return tuple(found)

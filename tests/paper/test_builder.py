@@ -234,9 +234,13 @@ def test_frames_do_not_go_where_figures_are_committed(folder: str, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("fast")
-@pytest.mark.parametrize(("folder", "data"), [("figures-local", "camvid"), ("figures", None), ("figures", "scenes")])
-def test_other_folders_and_other_images_are_free(folder: str, data: str | None, tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "rfkit"\n')
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize(("folder", "data", "project"), [
+    ("figures-local", "camvid", "rfkit"), ("figures", None, "rfkit"), ("figures", "scenes", "rfkit"),
+    ("figures", "camvid", "thesis"),
+])  # fmt: skip
+def test_other_folders_and_other_images_are_free(folder: str, data: str | None, project: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "{project}"\n')
     assert build("table4", context=Context(out=tmp_path / folder, data=data), progress=False).built == ("table4",)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rfkit.data.dataset import Dataset, Sample
+from rfkit.data.scenes import Scenes
 from rfkit.models.registry import create_model
 from rfkit.models.weights import Card, save_weights
 from rfkit.paper import context as context_module
@@ -116,6 +117,13 @@ def test_images_of_a_data_set_are_spread_over_its_test_split(
     images = Context(out=tmp_path, data="camvid", root=tmp_path).images(count)
     assert [image.name for image in images] == [f"test {letter}" for letter in expected]
     assert asked == [("camvid", tmp_path)]
+
+
+def test_without_a_data_set_the_images_are_scenes_of_the_seed(tmp_path: Path) -> None:
+    images = Context(out=tmp_path, seed=3).images(1)
+    assert images[0].image.shape[0] == 3
+    assert torch.equal(images[0].image, Scenes("test", length=1, seed=3)[0].image)
+    assert not torch.equal(images[0].image, Scenes("test", length=1, seed=4)[0].image)
 
 
 @pytest.mark.parametrize(("data", "frames", "label"), [
