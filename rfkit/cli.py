@@ -14,6 +14,8 @@ import rfkit
 if TYPE_CHECKING:
     from torch import nn
 
+    from rfkit.models.weights import Card
+
 __all__ = ["main"]
 
 _DATA_NAMES = ("camvid", "folder", "scenes")
@@ -63,7 +65,7 @@ def _failed(arguments: argparse.Namespace, error: Exception, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rfkit",
-        description="Which receptive fields does each stage of a segmentation network need, and which does it really use?",
+        description="Which receptive fields does each stage of a network need, and which does it really use?",
         epilog="`rfkit COMMAND --help` shows the options of a command, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"rfkit {rfkit.__version__}")
@@ -154,7 +156,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--split", default="test", choices=_SPLITS, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: each image's own"
+        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
     )
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the table as CSV as well")
     _device_arguments(parser)
@@ -187,7 +189,7 @@ def _add_branches(commands: Any) -> None:
     )
     _model_arguments(parser, weights_required=False)
     parser.add_argument("--measure", default="weight", choices=("weight", "gain"), help="default: %(default)s")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="every weight (.csv), or the figure (.png, .pdf, .svg)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the table (.csv) or the figure (.png, .pdf, .svg)")
 
 
 def _add_figures(commands: Any) -> None:
@@ -203,7 +205,7 @@ def _add_figures(commands: Any) -> None:
     )
     parser.add_argument("names", nargs="*", help="default: all")
     parser.add_argument("--list", action="store_true", help="list the names and stop")
-    parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file, a run folder, or a folder of either")
+    parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file, a run folder, a folder of either")
     parser.add_argument("--data", choices=_DATA_NAMES, help="show images of this data set; default: procedural scenes")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="where that data set is")
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="default: %(default)s")
@@ -259,11 +261,20 @@ def _models(_arguments: argparse.Namespace) -> None:
     for name in list_models():
         model = create_model(name)
         print(f"{name:<16} {parameters(model):>12,} {multiply_adds(model, (3, 512, 1024)) / 1e9:>12.2f} G")
-        for (_, data), path in ((key, path) for key, path in shipped.items() if key[0] == name):
-            card = read_card(path)
-            score = f", mIoU {100 * card.scores['miou']:.1f} on {card.scores['split']}" if card.scores.get("miou") else ""
-            print(f"  weights={data!r}: {card.data} {card.split}, {card.epochs:g} of {card.horizon_epochs} epochs{score}")
+        for (owner, data), path in shipped.items():
+            if owner == name:
+                print(f"  --weights {data}: {_worth(read_card(path))}")
     print("19 classes; multiply-adds of the convolutions at 512x1024 (height x width).")
+
+
+def _worth(card: Card) -> str:
+    """What a card says about its weights, in a line."""
+    trained = f"{card.data} {card.split}, {card.epochs:g} of {card.horizon_epochs} epochs"
+    miou, size = card.scores.get("miou"), card.scores.get("size")
+    if miou is None:
+        return f"{trained}, not scored"
+    at = f" at {size[1]}x{size[0]}" if size else ""
+    return f"{trained}, mIoU {100 * miou:.1f} on {card.scores.get('split', 'unknown split')}{at}"
 
 
 def _data_check(arguments: argparse.Namespace) -> int:
