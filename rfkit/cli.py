@@ -336,8 +336,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _predict(arguments: argparse.Namespace) -> None:
     from rfkit.api import predict
 
-    written = predict(_model(arguments), arguments.source, out=arguments.out, device=_device(arguments))
-    print(f"{len(written)} files in {arguments.out}")
+    predictions = predict(_model(arguments), arguments.source, out=arguments.out, device=_device(arguments))
+    print(f"{len(predictions.images)} images; labels and overlays are in {arguments.out}")
 
 
 def _branches(arguments: argparse.Namespace) -> None:
