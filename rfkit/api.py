@@ -2,20 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
 
-    from rfkit.data.dataset import Dataset
+    from rfkit.data.dataset import Dataset, Sample
+    from rfkit.paper.builder import Manifest
     from rfkit.training.evaluation import Scores
     from rfkit.training.loop import RunResult
     from rfkit.training.prediction import Predictions
 
-__all__ = ["evaluate", "predict", "train"]
+__all__ = ["build_figures", "evaluate", "plot_branch_weights", "plot_region_maps", "predict", "train"]
+
+
+def plot_branch_weights(
+    model: nn.Module,
+    *,
+    measure: str = "weight",
+    initial: nn.Module | str | None = "auto",
+    images: Tensor | Sequence[Tensor] | None = None,
+    stages: Mapping[str, str | Sequence[str]] | None = None,
+    **options: Any,
+) -> Figure:
+    """How much each stage of `model` listens to each of its dilation rates: Fig. 8, one panel a stage.
+
+    Computes `rfkit.branch_weights`, then draws it. Thin dashed lines show the same network before training, because
+    weights that were hardly trained look like their initialisation.
+
+    Args:
+        model: any network with parallel dilated branches: a probe, DWRSeg, or your own.
+        measure: "weight" for |w|, the paper's; "gain" for |w| times |gamma| of the norm before; "contribution" for what
+            each branch adds to the output, measured on `images`.
+        initial: the network before training; "auto" rebuilds it from the card of `model` (same options and seed) if it
+            has one; None draws no such lines.
+        images: for "contribution": N C H W or a list of C H W, 8 bit or normalised as the model takes them.
+        stages: stage name -> names or patterns of blocks; those the model publishes by default.
+        **options: of `rfkit.plots.branches.plot_branch_weights`.
+
+    Returns:
+        The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
+
+    Raises:
+        ValueError: the network has no parallel dilated branches, or an argument is not allowed.
+
+    Reference: Wei et al., DWRSeg, section 4.2, Fig. 8.
+    """
+    from rfkit.analysis.branches import branch_weights
+    from rfkit.plots.branches import plot_branch_weights as draw
+
+    before = _initial_model(model) if initial == "auto" else initial
+    if isinstance(before, str):
+        raise ValueError(f"initial={initial!r} must be a network, 'auto' or None.")
+    given = {"measure": measure, "images": images, "stages": stages}
+    first = None if before is None else branch_weights(before, **given)
+    return draw(branch_weights(model, **given), initial=first, **options)
+
+
+def _initial_model(model: nn.Module) -> nn.Module | None:
+    """The network as its training began, where its card tells; None where it has no card."""
+    from rfkit.models.registry import create_model
+
+    card = getattr(model, "card", None)
+    if card is None:
+        return None
+    return create_model(card.model, num_classes=card.num_classes, seed=card.seed, **card.options).eval()
+
+
+def plot_region_maps(
+    model: nn.Module,
+    image: Tensor | Sample | str | Path | None = None,
+    *,
+    blocks: str | Sequence[str] | None = None,
+    dilations: int | Sequence[int] | None = None,
+    channels: int | Sequence[int] = 1,
+    layers: Mapping[str, str | None] | None = None,
+    **options: Any,
+) -> Figure:
+    """What the two steps of a block make of an image: Fig. 5, the image above, RR and SR maps below.
+
+    Computes `rfkit.region_maps`, which states the rule by which channels are chosen, then draws it. Red is positive,
+    white zero, blue negative.
+
+    Args:
+        model: DWRSeg, a probe, or, with `layers`, any network.
+        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; None
+            for a procedural scene.
+        blocks: names or patterns of blocks; the last block of every stage by default.
+        dilations: dilation rates of the branches to show; all by default.
+        channels: how many channels per branch, or which ones.
+        layers: for other networks: layer with region maps -> layer that filters each of them, or None.
+        **options: of `rfkit.plots.regions.plot_region_maps`.
+
+    Returns:
+        The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
+
+    Raises:
+        ValueError: there is no such block, branch or channel.
+        FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
+
+    Reference: Wei et al., DWRSeg, section 3.2, Fig. 5.
+    """
+    from rfkit.analysis.regions import region_maps
+    from rfkit.plots.regions import plot_region_maps as draw
+
+    maps = region_maps(model, _pixels(image), blocks=blocks, dilations=dilations, channels=channels, layers=layers)
+    return draw(maps, **options)
+
+
+def _pixels(image: Tensor | Sample | str | Path | None) -> Tensor:
+    """The tensor that `image` means."""
+    import torch
+
+    from rfkit.data.dataset import Sample
+
+    if image is None:
+        from rfkit.data.scenes import Scenes
+
+        return Scenes("test", length=1)[0].image
+    if isinstance(image, Sample):
+        return image.image
+    if isinstance(image, str | Path):
+        from rfkit.data.decoding import read_image
+
+        return torch.from_numpy(read_image(Path(image))).permute(2, 0, 1).contiguous()
+    return image
+
+
+def build_figures(
+    names: str | Sequence[str] | None = None,
+    *,
+    out: str | Path = "figures",
+    weights: str | Path | None = None,
+    data: str | None = None,
+    root: str | Path | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: bool = True,
+) -> Manifest:
+    """Build figures and tables of the paper into `out`, each as PNG, vector graphics and CSV, with a manifest.
+
+    What is up to date is left alone. A figure whose weights are not there is skipped, and the manifest says why.
+
+    Args:
+        names: such as "fig8" or ["fig5", "table1"]; all by default. `rfkit figures --list` lists them.
+        out: folder for the files. Figures with frames of a data set do not belong into a repository.
+        weights: a weights file, a run folder, or a folder of either; those that ship by default.
+        data: data set whose test images are shown; procedural scenes by default.
+        root: folder of that data set.
+        seed: of scenes and of everything else that is drawn.
+        force: rebuild what is up to date.
+        progress: whether to show a bar.
+
+    Returns:
+        The manifest: for each name its files, inputs and versions, or why it was skipped.
+
+    Raises:
+        ValueError: a name is unknown.
+        FileNotFoundError: there are no such weights or data.
+    """
+    from rfkit.paper.builder import build
+    from rfkit.paper.context import Context
+
+    context = Context(
+        out=Path(out),
+        weights=None if weights is None else Path(weights),
+        data=data,
+        root=None if root is None else Path(root),
+        seed=seed,
+    )
+    chosen = [names] if isinstance(names, str) else names
+    return build(chosen, context=context, force=force, progress=progress)
 
 
 def train(model: str | nn.Module, data: str | Dataset, *, out: str | Path, **options: Any) -> RunResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from rfkit.models.weights import Card
+    from rfkit.results import BranchWeights
 
 __all__ = ["main"]
 
@@ -341,20 +343,56 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _branches(arguments: argparse.Namespace) -> None:
-    from rfkit.api import save_branch_weights, summarise_branch_weights
+    from rfkit._checks import check_choice
+    from rfkit._files import replacing
+    from rfkit.analysis.branches import branch_weights
+    from rfkit.api import plot_branch_weights
 
-    model = _model(arguments)
-    print(summarise_branch_weights(model, measure=arguments.measure))
     if arguments.out is not None:
-        print(save_branch_weights(model, arguments.out, measure=arguments.measure))
+        check_choice("--out", arguments.out.suffix, (".csv", ".png", ".pdf", ".svg"))
+    model = _model(arguments)
+    weights = branch_weights(model, measure=arguments.measure)
+    print("\n".join(_branch_table(weights, model.card)))
+    if arguments.out is None:
+        return
+    with replacing(arguments.out) as temporary:
+        if arguments.out.suffix == ".csv":
+            weights.to_frame().to_csv(temporary, index=False)
+        else:
+            plot_branch_weights(model, measure=arguments.measure).savefig(temporary)
+
+
+def _branch_table(weights: BranchWeights, card: Card | None) -> list[str]:
+    """The mean of every branch beside that of the smallest dilation, then the claims of Fig. 8 where they apply."""
+    from rfkit.analysis.branches import fig8_statistic
+
+    what = {"weight": "|w|", "gain": "|w| x |gain|"}[weights.measure]
+    trained = "untrained" if card is None else _worth(card)
+    lines = [f"{trained}", f"mean {what} of each branch, and its ratio to the first branch"]
+    for stage in weights.stages:
+        means = {label: float(values.mean()) for label, values in weights.pooled(stage).items()}
+        first = next(iter(means.values()))
+        lines.append(
+            f"  {stage:<8}" + "".join(f"  {name} {mean:.4g} ({mean / first:.2f})" for name, mean in means.items())
+        )
+    try:
+        statistic = fig8_statistic(weights, epochs=None if card is None else card.epochs)
+    except ValueError:
+        return lines  # The claims speak of three stages with branches d1, d3 and d5; this network has others.
+    for claim in statistic.claims:
+        lines.append(f"{claim.stage}: {claim.statement}: {claim.verdict}")
+        lines += [f"  {ratio}" for ratio in claim.ratios]
+    return lines
 
 
 def _figures(arguments: argparse.Namespace) -> None:
-    from rfkit.api import build_figures, list_figures
+    from rfkit.api import build_figures
 
     if arguments.list:
-        for name, caption in list_figures().items():
-            print(f"{name:<8} {caption}")
+        from rfkit.paper.builder import FIGURES
+
+        for name, module in FIGURES.items():
+            print(f"{name:<8} {importlib.import_module(module).CAPTION}")
         return
     manifest = build_figures(
         arguments.names or None,
