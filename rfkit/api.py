@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rfkit._files import replacing
+
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
     from rfkit.data.dataset import Dataset, Sample
-    from rfkit.paper.builder import Manifest
+    from rfkit.models.weights import Card
+    from rfkit.paper.manifest import Manifest
+    from rfkit.results import BranchStatistic, BranchWeights
     from rfkit.training.evaluation import Scores
     from rfkit.training.loop import RunResult
     from rfkit.training.prediction import Predictions
@@ -32,7 +36,8 @@ def plot_branch_weights(
     """How much each stage of `model` listens to each of its dilation rates: Fig. 8, one panel a stage.
 
     Computes `rfkit.branch_weights`, then draws it. Thin dashed lines show the same network before training, because
-    weights that were hardly trained look like their initialisation.
+    weights that were hardly trained look like their initialisation. A network with a card also gets a title that says
+    how it was trained and, where they apply, the claims of Fig. 8 with their ratios.
 
     Args:
         model: any network with parallel dilated branches: a probe, DWRSeg, or your own.
@@ -42,7 +47,8 @@ def plot_branch_weights(
             has one; None draws no such lines.
         images: for "contribution": N C H W or a list of C H W, 8 bit or normalised as the model takes them.
         stages: stage name -> names or patterns of blocks; those the model publishes by default.
-        **options: of `rfkit.plots.branches.plot_branch_weights`.
+        **options: of `rfkit.plots.branches.plot_branch_weights`: `bins`, `log`, `kind="blocks"` for small multiples,
+            `title`, `statistic`, `look="notebook"` for larger text.
 
     Returns:
         The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
@@ -58,9 +64,29 @@ def plot_branch_weights(
     before = _initial_model(model) if initial == "auto" else initial
     if isinstance(before, str):
         raise ValueError(f"initial={initial!r} must be a network, 'auto' or None.")
-    given = {"measure": measure, "images": images, "stages": stages}
-    first = None if before is None else branch_weights(before, **given)
-    return draw(branch_weights(model, **given), initial=first, **options)
+    weights = branch_weights(model, measure=measure, images=images, stages=stages)
+    first = None if before is None else branch_weights(before, measure=measure, images=images, stages=stages)
+    card = getattr(model, "card", None)
+    if card is not None:
+        options.setdefault("title", _training_of(card))
+        options.setdefault("statistic", _claims(weights, card))
+    return draw(weights, initial=first, **options)
+
+
+def _training_of(card: Card) -> str:
+    """What a figure must say of the training behind it."""
+    epochs = f"{card.epochs:g} of {card.horizon_epochs} epochs"
+    return f"{card.model}, {card.data} {card.split}, {epochs}, {card.steps} steps, seed {card.seed}"
+
+
+def _claims(weights: BranchWeights, card: Card) -> BranchStatistic | None:
+    """The claims of Fig. 8, where they apply: |w| or gain of three stages with branches d1, d3 and d5."""
+    from rfkit.analysis.branches import fig8_statistic
+
+    try:
+        return fig8_statistic(weights, epochs=card.epochs)
+    except ValueError:
+        return None
 
 
 def _initial_model(model: nn.Module) -> nn.Module | None:
@@ -96,7 +122,7 @@ def plot_region_maps(
         dilations: dilation rates of the branches to show; all by default.
         channels: how many channels per branch, or which ones.
         layers: for other networks: layer with region maps -> layer that filters each of them, or None.
-        **options: of `rfkit.plots.regions.plot_region_maps`.
+        **options: of `rfkit.plots.regions.plot_region_maps`: `title`, `look="notebook"` for larger text.
 
     Returns:
         The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
@@ -213,6 +239,7 @@ def train(model: str | nn.Module, data: str | Dataset, *, out: str | Path, **opt
 
 def _draw_curves(folder: Path) -> None:
     """Draw the log of a run folder, if it holds an epoch yet."""
+    import matplotlib.pyplot as plt
     import pandas as pd
 
     log = folder / "log.csv"
@@ -222,8 +249,11 @@ def _draw_curves(folder: Path) -> None:
     if len(frame):
         from rfkit.plots.curves import plot_curves
 
-        figure = plot_curves(frame)
-        figure.savefig(folder / "curves.png", dpi=120)
+        figure = plot_curves(frame, title=folder.name)
+        with replacing(folder / "curves.png") as temporary:
+            figure.savefig(temporary, dpi=150)
+        # Left open, a notebook would show it.
+        plt.close(figure)
 
 
 def evaluate(

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import rfkit
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from rfkit.models.weights import Card
     from rfkit.results import BranchWeights
 
@@ -27,8 +25,9 @@ _SPLITS = ("train", "val", "test", "trainval")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
-    0: done. 1: done, and what was asked about is not in order (`rfkit data check`), or training diverged. 2: wrong
-    arguments or files, said in one line. 130: interrupted. Anything else is a bug of ours and keeps its traceback.
+    0: done. 1: done, and what was asked about is not in order (`rfkit data check`), a figure failed, or training
+    diverged. 2: wrong arguments or files, said in one line. 130: interrupted. Anything else is a bug of ours and keeps
+    its traceback.
 
     Args:
         argv: the arguments after the command's name; those of the process by default.
@@ -385,7 +384,7 @@ def _branch_table(weights: BranchWeights, card: Card | None) -> list[str]:
     return lines
 
 
-def _figures(arguments: argparse.Namespace) -> None:
+def _figures(arguments: argparse.Namespace) -> int:
     from rfkit.api import build_figures
 
     if arguments.list:
@@ -393,7 +392,7 @@ def _figures(arguments: argparse.Namespace) -> None:
 
         for name, module in FIGURES.items():
             print(f"{name:<8} {importlib.import_module(module).CAPTION}")
-        return
+        return 0
     manifest = build_figures(
         arguments.names or None,
         out=arguments.out,
@@ -404,9 +403,10 @@ def _figures(arguments: argparse.Namespace) -> None:
         force=arguments.force,
     )
     print(manifest)
+    return 0 if manifest.ok else 1
 
 
-def _model(arguments: argparse.Namespace) -> nn.Module:
+def _model(arguments: argparse.Namespace) -> Any:
     """The network that --model and --weights mean; a weights file or run folder knows its network by itself."""
     from rfkit.models.registry import create_model
     from rfkit.models.weights import read_card

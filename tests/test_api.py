@@ -57,11 +57,21 @@ def test_a_card_brings_the_network_before_training_back(probe: nn.Module, tmp_pa
 
 def test_the_distribution_before_training_is_dashed(probe: nn.Module, tmp_path: Path) -> None:
     trained = _with_card(probe, tmp_path, seed=7)
+    figures = [api.plot_branch_weights(trained, initial=initial) for initial in ("auto", None)]
     counts = [
-        sum(len(axes.lines) for axes in api.plot_branch_weights(trained, initial=initial).axes)
-        for initial in ("auto", None)
+        len([patch for axes in figure.axes for patch in axes.patches if patch.get_label() == "initial"])
+        for figure in figures
     ]
-    assert counts[0] > counts[1]
+    assert counts == [3, 0]
+
+
+def test_a_card_says_how_the_network_was_trained(probe: nn.Module, tmp_path: Path) -> None:
+    card = {"data": "camvid", "split": "trainval", "epochs": 12, "horizon_epochs": 600, "steps": 348, "seed": 7}
+    figure = api.plot_branch_weights(_with_card(probe, tmp_path, **card))
+    expected = "probe_dwrseg_l, camvid trainval, 12 of 600 epochs, 348 steps, seed 7"
+    assert " ".join(figure.get_suptitle().split()) == expected
+    assert "undecided at 12 epochs" in figure.axes[0].get_xlabel()
+    assert not api.plot_branch_weights(probe).get_suptitle()
 
 
 def test_initial_is_a_network_or_auto(probe: nn.Module) -> None:
@@ -103,7 +113,8 @@ def test_training_draws_its_curves(tmp_path: Path) -> None:
     scenes = Scenes("train", size=SIZE, length=4)
     result = api.train("dwrseg_b", scenes, out=tmp_path, epochs=2, model_options=SMALL, **TINY)
     assert (result.epochs, result.steps) == (2, 4)
-    assert Image.open(tmp_path / "curves.png").size[0] > 200
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size[0] > 200
     assert not plt.get_fignums(), "a figure nobody asked for would be shown in a notebook"
 
 
@@ -128,7 +139,7 @@ def test_a_data_set_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(scenes._LENGTHS, "val", 1)
     model = rfkit.create_model("dwrseg_b", num_classes=11, seed=0, **SMALL)
     scores = api.evaluate(model, "scenes", split="val", size=SIZE, progress=False)
-    assert scores.data == "scenes val"
+    assert (scores.data, scores.split, scores.images) == ("scenes", "val", 1)
 
 
 def test_predictions_are_files_of_class_ids(tmp_path: Path) -> None:
@@ -137,7 +148,8 @@ def test_predictions_are_files_of_class_ids(tmp_path: Path) -> None:
     Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(source)
     model = rfkit.create_model("dwrseg_b", num_classes=11, seed=0, **SMALL)
     predictions = api.predict(model, source, out=tmp_path / "out", progress=False)
-    label = np.array(Image.open(predictions.labels[0]))
+    with Image.open(predictions.labels[0]) as picture:
+        label = np.array(picture)
     assert label.shape == SIZE
     assert label.max() < 11
     assert predictions.overlays[0].exists()
