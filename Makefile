@@ -1,0 +1,64 @@
+# make figures   every figure and table that can be built from what ships, into figures/
+# make test      the tests
+# Both set up their own environment first, in .venv. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Passed to pip, for example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for torch without CUDA.
+PIP_ARGS ?=
+# Passed to pytest and to `rfkit figures`, for example TEST_ARGS="-k cli" or FIGURES_ARGS="fig8 --force".
+TEST_ARGS ?=
+FIGURES_ARGS ?=
+
+RUN = $(VENV)/bin/python
+STAMP = $(VENV)/.rfkit-installed
+
+# No display is needed, and a user's own matplotlib backend does not matter here.
+export MPLBACKEND = Agg
+
+.PHONY: help install figures test notebooks lint constraints clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make figures      build every figure and table into figures/'
+	@echo 'make test         run the tests'
+	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
+	@echo 'make lint         ruff and mypy'
+	@echo 'make install      set up $(VENV) and nothing else'
+	@echo 'make constraints  write constraints.txt from $(VENV)'
+	@echo 'make clean        remove caches and build outputs; make distclean removes $(VENV) as well'
+	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) PIP_ARGS= TEST_ARGS= FIGURES_ARGS='
+
+install: $(STAMP)
+
+# Running venv again on a half-made environment completes it.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'rfkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[notebook,train,dev]'
+	@touch $@
+
+figures: $(STAMP)
+	$(RUN) -m rfkit figures --out figures $(FIGURES_ARGS)
+
+test: $(STAMP)
+	$(RUN) -m pytest $(TEST_ARGS)
+
+notebooks: $(STAMP)
+	$(RUN) -m pytest -m notebook tests/test_notebooks.py $(TEST_ARGS)
+
+lint: $(STAMP)
+	$(RUN) -m ruff check --output-format concise .
+	$(RUN) -m mypy
+
+constraints: $(STAMP)
+	@{ sed -n '/^#/p' constraints.txt; $(RUN) -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.tmp
+	@mv constraints.tmp constraints.txt
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .rfkit-cache
+	find rfkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,339 @@
+"""The one-line calls of a notebook: compute, then draw; train, then draw the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rfkit._files import replacing
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
+    from rfkit.data.dataset import Dataset, Sample
+    from rfkit.models.weights import Card
+    from rfkit.paper.manifest import Manifest
+    from rfkit.results import BranchStatistic, BranchWeights
+    from rfkit.training.evaluation import Scores
+    from rfkit.training.loop import RunResult
+    from rfkit.training.prediction import Predictions
+
+__all__ = ["build_figures", "evaluate", "plot_branch_weights", "plot_region_maps", "predict", "train"]
+
+
+def plot_branch_weights(
+    model: nn.Module,
+    *,
+    measure: str = "weight",
+    initial: nn.Module | str | None = "auto",
+    images: Tensor | Sequence[Tensor] | None = None,
+    stages: Mapping[str, str | Sequence[str]] | None = None,
+    **options: Any,
+) -> Figure:
+    """How much each stage of `model` listens to each of its dilation rates: Fig. 8, one panel a stage.
+
+    Computes `rfkit.branch_weights`, then draws it. Thin dashed lines show the same network before training, because
+    weights that were hardly trained look like their initialisation. A network with a card also gets a title that says
+    how it was trained and, where they apply, the claims of Fig. 8 with their ratios.
+
+    Args:
+        model: any network with parallel dilated branches: a probe, DWRSeg, or your own.
+        measure: "weight" for |w|, the paper's; "gain" for |w| times |gamma| of the norm before; "contribution" for what
+            each branch adds to the output, measured on `images`.
+        initial: the network before training; "auto" rebuilds it from the card of `model` (same options and seed) if it
+            has one; None draws no such lines.
+        images: for "contribution": N C H W or a list of C H W, 8 bit or normalised as the model takes them.
+        stages: stage name -> names or patterns of blocks; those the model publishes by default.
+        **options: of `rfkit.plots.branches.plot_branch_weights`: `bins`, `log`, `kind="blocks"` for small multiples,
+            `title`, `statistic`, `look="notebook"` for larger text.
+
+    Returns:
+        The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
+
+    Raises:
+        ValueError: the network has no parallel dilated branches, or an argument is not allowed.
+
+    Reference: Wei et al., DWRSeg, section 4.2, Fig. 8.
+    """
+    from rfkit.analysis.branches import branch_weights
+    from rfkit.plots.branches import plot_branch_weights as draw
+
+    before = _initial_model(model) if initial == "auto" else initial
+    if isinstance(before, str):
+        raise ValueError(f"initial={initial!r} must be a network, 'auto' or None.")
+    weights = branch_weights(model, measure=measure, images=images, stages=stages)
+    first = None if before is None else branch_weights(before, measure=measure, images=images, stages=stages)
+    card = getattr(model, "card", None)
+    if card is not None:
+        options.setdefault("title", _training_of(card))
+        options.setdefault("statistic", _claims(weights, card))
+    return draw(weights, initial=first, **options)
+
+
+def _training_of(card: Card) -> str:
+    """What a figure must say of the training behind it."""
+    epochs = f"{card.epochs:g} of {card.horizon_epochs} epochs"
+    return f"{card.model}, {card.data} {card.split}, {epochs}, {card.steps} steps, seed {card.seed}"
+
+
+def _claims(weights: BranchWeights, card: Card) -> BranchStatistic | None:
+    """The claims of Fig. 8, where they apply: |w| or gain of three stages with branches d1, d3 and d5."""
+    from rfkit.analysis.branches import fig8_statistic
+
+    try:
+        return fig8_statistic(weights, epochs=card.epochs)
+    except ValueError:
+        return None
+
+
+def _initial_model(model: nn.Module) -> nn.Module | None:
+    """The network as its training began, where its card tells; None where it has no card."""
+    from rfkit.models.registry import create_model
+
+    card = getattr(model, "card", None)
+    if card is None:
+        return None
+    return create_model(card.model, num_classes=card.num_classes, seed=card.seed, **card.options).eval()
+
+
+def plot_region_maps(
+    model: nn.Module,
+    image: Tensor | Sample | str | Path | None = None,
+    *,
+    blocks: str | Sequence[str] | None = None,
+    dilations: int | Sequence[int] | None = None,
+    channels: int | Sequence[int] = 1,
+    layers: Mapping[str, str | None] | None = None,
+    **options: Any,
+) -> Figure:
+    """What the two steps of a block make of an image: Fig. 5, the image above, RR and SR maps below.
+
+    Computes `rfkit.region_maps`, which states the rule by which channels are chosen, then draws it. Red is positive,
+    white zero, blue negative.
+
+    Args:
+        model: DWRSeg, a probe, or, with `layers`, any network.
+        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; None
+            for a procedural scene.
+        blocks: names or patterns of blocks; the last block of every stage by default.
+        dilations: dilation rates of the branches to show; all by default.
+        channels: how many channels per branch, or which ones.
+        layers: for other networks: layer with region maps -> layer that filters each of them, or None.
+        **options: of `rfkit.plots.regions.plot_region_maps`: `title`, `look="notebook"` for larger text.
+
+    Returns:
+        The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
+
+    Raises:
+        ValueError: there is no such block, branch or channel.
+        FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
+
+    Reference: Wei et al., DWRSeg, section 3.2, Fig. 5.
+    """
+    from rfkit.analysis.regions import region_maps
+    from rfkit.plots.regions import plot_region_maps as draw
+
+    maps = region_maps(model, _pixels(image), blocks=blocks, dilations=dilations, channels=channels, layers=layers)
+    return draw(maps, **options)
+
+
+def _pixels(image: Tensor | Sample | str | Path | None) -> Tensor:
+    """The tensor that `image` means."""
+    import torch
+
+    from rfkit.data.dataset import Sample
+
+    if image is None:
+        from rfkit.data.scenes import Scenes
+
+        return Scenes("test", length=1)[0].image
+    if isinstance(image, Sample):
+        return image.image
+    if isinstance(image, str | Path):
+        from rfkit.data.decoding import read_image
+
+        return torch.from_numpy(read_image(Path(image))).permute(2, 0, 1).contiguous()
+    return image
+
+
+def build_figures(
+    names: str | Sequence[str] | None = None,
+    *,
+    out: str | Path = "figures",
+    weights: str | Path | None = None,
+    data: str | None = None,
+    root: str | Path | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: bool = True,
+) -> Manifest:
+    """Build figures and tables of the paper into `out`, each as PNG, vector graphics and CSV, with a manifest.
+
+    What is up to date is left alone. A figure whose weights are not there is skipped, and the manifest says why.
+
+    Args:
+        names: such as "fig8" or ["fig5", "table1"]; all by default. `rfkit figures --list` lists them.
+        out: folder for the files. Figures with frames of a data set do not belong into a repository.
+        weights: a weights file, a run folder, or a folder of either; those that ship by default.
+        data: data set whose test images are shown; procedural scenes by default.
+        root: folder of that data set.
+        seed: of scenes and of everything else that is drawn.
+        force: rebuild what is up to date.
+        progress: whether to show a bar.
+
+    Returns:
+        The manifest: for each name its files, inputs and versions, or why it was skipped.
+
+    Raises:
+        ValueError: a name is unknown.
+        FileNotFoundError: there are no such weights or data.
+    """
+    from rfkit.paper.builder import build
+    from rfkit.paper.context import Context
+
+    context = Context(
+        out=Path(out),
+        weights=None if weights is None else Path(weights),
+        data=data,
+        root=None if root is None else Path(root),
+        seed=seed,
+    )
+    chosen = [names] if isinstance(names, str) else names
+    return build(chosen, context=context, force=force, progress=progress)
+
+
+def train(model: str | nn.Module, data: str | Dataset, *, out: str | Path, **options: Any) -> RunResult:
+    """Train a network into the folder `out`, or go on with the run that is there; the same call does both.
+
+    `rfkit.training.loop.train` does the work and documents every option. This call also draws `curves.png` in the run
+    folder, from its log, when training ends, be it by the last epoch, by Ctrl-C or by an error.
+
+    Args:
+        model: a name for `rfkit.create_model`, built with `seed`; or a module, which is trained in place.
+        data: a name for `rfkit.open_data` (with `root` and `split`), or a data set.
+        out: run folder.
+        **options: `recipe`, `epochs`, `seed`, `evaluation`, `stop_after`, `device`, `threads`, ... and any field of
+            `rfkit.training.recipe.Recipe` that is to take another value.
+
+    Returns:
+        The network, its log, its scores, and where the weights are.
+
+    Raises:
+        ValueError: an argument is not allowed, or `out` holds another run.
+        rfkit.training.checkpoint.DivergenceError: the loss or a weight is no longer finite.
+        KeyboardInterrupt: on Ctrl-C, after a checkpoint was written.
+
+    Example:
+        ``rfkit.train("dwrseg_b", "camvid", root="CamVid", out="runs/b", evaluation="test").scores.miou``
+    """
+    from rfkit.training.loop import train as run
+
+    try:
+        return run(model, data, out=out, **options)
+    finally:
+        _draw_curves(Path(out))
+
+
+def _draw_curves(folder: Path) -> None:
+    """Draw the log of a run folder, if it holds an epoch yet."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    log = folder / "log.csv"
+    if not log.exists():
+        return
+    frame = pd.read_csv(log)
+    if len(frame):
+        from rfkit.plots.curves import plot_curves
+
+        figure = plot_curves(frame, title=folder.name)
+        with replacing(folder / "curves.png") as temporary:
+            figure.savefig(temporary, dpi=150)
+        # Left open, a notebook would show it.
+        plt.close(figure)
+
+
+def evaluate(
+    model: nn.Module,
+    data: str | Dataset,
+    *,
+    root: str | Path | None = None,
+    split: str = "test",
+    batch_size: int = 4,
+    device: str | torch.device | None = None,
+    size: tuple[int, int] | None = None,
+    progress: bool = True,
+) -> Scores:
+    """The class IoU and mIoU of a network on a data set, from one confusion matrix over the whole set.
+
+    Args:
+        model: takes normalised images, gives class scores. If it was loaded with a card that names its classes, they
+            must be those of the data, in the same order.
+        data: a data set, or a name for `rfkit.open_data`.
+        root: folder of the data set, where `data` is a name that needs one.
+        split: split to score, where `data` is a name.
+        batch_size: images in a forward pass.
+        device: where to run; None: where the model is.
+        size: (height, width) that the network sees; None: each image's own. Labels are compared at their own size.
+        progress: whether to show a bar.
+
+    Returns:
+        Scores, with `miou`, `class_iou`, `to_frame()`; `print` shows a table.
+
+    Raises:
+        ValueError: the classes differ, or the data set is empty.
+    """
+    from rfkit.data.opening import open_data
+    from rfkit.training.evaluation import evaluate as score
+
+    dataset = open_data(data, root, split=split) if isinstance(data, str) else data
+    _check_classes(model, dataset)
+    return score(model, dataset, batch_size=batch_size, device=device, size=size, progress=progress)
+
+
+def predict(
+    model: nn.Module,
+    source: str | Path,
+    *,
+    out: str | Path,
+    size: tuple[int, int] | None = None,
+    colours: Sequence[Sequence[int]] | None = None,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> Predictions:
+    """The label maps of an image or of a folder of images, written to `out`, with overlays.
+
+    `out/labels/NAME.png` holds class ids as a palette image, `out/overlays/NAME.png` the image under its colours.
+
+    Args:
+        model: takes normalised images, gives class scores.
+        source: an image file, or a folder of them (folders inside it are not searched).
+        out: folder for the results.
+        size: (height, width) that the network sees; None: each image's own. Results have the size of the image.
+        colours: RGB colours of the classes, 0 to 255; None: CamVid's for its classes, else a fixed palette.
+        device: where to run; None: where the model is.
+        progress: whether to show a bar.
+
+    Returns:
+        The files written, with `to_frame()`: the share of each class in each image.
+
+    Raises:
+        FileNotFoundError: there is no `source`, or no image in it.
+        rfkit._checks.DataError: an image cannot be read.
+    """
+    from rfkit.training.prediction import predict as run
+
+    return run(model, source, out=out, size=size, colours=colours, device=device, progress=progress)
+
+
+def _check_classes(model: nn.Module, dataset: Dataset) -> None:
+    card = getattr(model, "card", None)
+    if card is None or not card.class_names or tuple(card.class_names) == tuple(dataset.classes):
+        return
+    raise ValueError(
+        f"the weights were trained on {card.data} with the classes {', '.join(card.class_names)}; {dataset.name} has "
+        f"{', '.join(dataset.classes)}: their scores mean different things."
+    )

@@ -1,0 +1,430 @@
+"""The command `rfkit`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rfkit
+
+if TYPE_CHECKING:
+    from rfkit.models.weights import Card
+    from rfkit.results import BranchWeights
+
+__all__ = ["main"]
+
+_DATA_NAMES = ("camvid", "folder", "scenes")
+_SPLITS = ("train", "val", "test", "trainval")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    0: done. 1: done, and what was asked about is not in order (`rfkit data check`), a figure failed, or training
+    diverged. 2: wrong arguments or files, said in one line. 130: interrupted. Anything else is a bug of ours and keeps
+    its traceback.
+
+    Args:
+        argv: the arguments after the command's name; those of the process by default.
+
+    Example:
+        >>> main(["models"])  # doctest: +SKIP
+        0
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments) or 0
+    except KeyboardInterrupt as error:
+        print(f"rfkit: interrupted. {error}".rstrip(". ") + ".", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `rfkit models | head -1`: the reader has seen enough. Closing stderr keeps the interpreter's last flush quiet.
+        sys.stderr.close()
+        return 0
+    except ArithmeticError as error:
+        return _failed(arguments, error, 1)
+    except (ValueError, TypeError, OSError) as error:
+        return _failed(arguments, error, 2)
+
+
+def _failed(arguments: argparse.Namespace, error: Exception, code: int) -> int:
+    if arguments.debug:
+        raise error
+    message = " ".join(str(error).split()) or type(error).__name__
+    print(f"rfkit: error: {message}", file=sys.stderr)
+    return code
+
+
+# ---- what can be asked ----------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rfkit",
+        description="Which receptive fields does each stage of a network need, and which does it really use?",
+        epilog="`rfkit COMMAND --help` shows the options of a command, with examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"rfkit {rfkit.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_models(commands)
+    _add_data(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_branches(commands)
+    _add_figures(commands)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], summary: str, *examples: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  rfkit {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_models(commands: Any) -> None:
+    _command(commands, "models", _models, "list the networks, their sizes and the weights that ship", "models")
+
+
+def _add_data(commands: Any) -> None:
+    group = commands.add_parser("data", help="look at a data set before training on it")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    parser = _command(
+        actions,
+        "check",
+        _data_check,
+        "read every file of a data set and list what is wrong; exit code 1 if anything is",
+        "data check --data camvid --root ~/CamVid",
+        "data check --data folder --root my-street --split train",
+    )
+    _data_arguments(parser)
+    parser.add_argument("--split", action="append", choices=_SPLITS, help="check this split alone; may be repeated")
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "train",
+        _train,
+        "train a network; the same command continues a run that was stopped or killed",
+        "train --data scenes --model dwrseg_b --epochs 5 --out runs/try",
+        "train --data camvid --root ~/CamVid --model dwrseg_l --test-split test",
+        "train --data camvid --root ~/CamVid --model probe_dwrseg_l --set batch_size=8 --set crop_size=[180,240]",
+        "train --data folder --root my-street --model dwrseg_b --option stem=narrow --seed 1",
+    )
+    _data_arguments(parser)
+    parser.add_argument("--model", required=True, metavar="NAME", help="a name that `rfkit models` lists")
+    parser.add_argument("--recipe", default="camvid-paper-half", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's; the learning rate ends there")
+    parser.add_argument("--stop-after", type=int, metavar="N", help="stop when N epochs are done; continue later")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder; default: runs/MODEL-DATA-RECIPE-seedN")
+    parser.add_argument("--split", default="trainval", choices=_SPLITS, help="trained on; default: %(default)s")
+    parser.add_argument("--test-split", choices=_SPLITS, help="scored at the end; default: no scores")
+    parser.add_argument("--evaluate-every", type=int, default=0, metavar="N", help="also score after every N epochs")
+    _pairs(parser, "--set", "overrides", "replace a number of the recipe, in TOML: batch_size=8, crop_size=[180,240]")
+    _pairs(parser, "--option", "options", "an option of the network, in TOML: depthwise=true, stem=narrow")
+    _device_arguments(parser)
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read and augment")
+    parser.add_argument("--no-resume", action="store_true", help="a folder that holds a run already is an error")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "score a network: class IoU and mIoU from one confusion matrix",
+        "evaluate --model dwrseg_l --weights camvid --data camvid --root ~/CamVid",
+        "evaluate --weights runs/try/weights.safetensors --data scenes --split val --out scores.csv",
+    )
+    _model_arguments(parser, weights_required=True)
+    _data_arguments(parser)
+    parser.add_argument("--split", default="test", choices=_SPLITS, help="default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the table as CSV as well")
+    _device_arguments(parser)
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "predict",
+        _predict,
+        "write label maps and overlays for an image or a folder of images",
+        "predict --model dwrseg_l --weights camvid --out predictions street.jpg",
+        "predict --weights runs/try/weights.safetensors --out predictions my-images/",
+    )
+    _model_arguments(parser, weights_required=True)
+    parser.add_argument("source", type=Path, help="an image, or a folder of images")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    _device_arguments(parser)
+
+
+def _add_branches(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "branches",
+        _branches,
+        "print how much each dilation rate is listened to, stage by stage",
+        "branches --model probe_dwrseg_l --weights camvid",
+        "branches --model probe_dwrseg_l --weights camvid --measure gain --out branches.png",
+        "branches --weights runs/probe/weights.safetensors --out branches.csv",
+    )
+    _model_arguments(parser, weights_required=False)
+    parser.add_argument("--measure", default="weight", choices=("weight", "gain"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the table (.csv) or the figure (.png, .pdf, .svg)")
+
+
+def _add_figures(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "figures",
+        _figures,
+        "build the figures and tables of the paper; without data or weights, those that can be built from what ships",
+        "figures",
+        "figures fig8 table1 --force",
+        "figures --list",
+        "figures fig5 fig8 --weights runs --data camvid --root ~/CamVid --out figures-local",
+    )
+    parser.add_argument("names", nargs="*", help="default: all")
+    parser.add_argument("--list", action="store_true", help="list the names and stop")
+    parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file, a run folder, a folder of either")
+    parser.add_argument("--data", choices=_DATA_NAMES, help="show images of this data set; default: procedural scenes")
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="where that data set is")
+    parser.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument("--force", action="store_true", help="rebuild what is up to date")
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="NAME", choices=_DATA_NAMES, help=", ".join(_DATA_NAMES))
+    parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set (scenes need none)")
+
+
+def _model_arguments(parser: argparse.ArgumentParser, *, weights_required: bool) -> None:
+    parser.add_argument("--model", metavar="NAME", help="default: the one named in the weights file")
+    parser.add_argument(
+        "--weights",
+        required=weights_required,
+        metavar="FILE_OR_NAME",
+        help="a .safetensors file, a run folder, or the name of a data set whose weights ship",
+    )
+
+
+def _device_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...; default: the GPU where there is one")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+
+
+def _pairs(parser: argparse.ArgumentParser, flag: str, name: str, text: str) -> None:
+    parser.add_argument(flag, dest=name, action="append", default=[], type=_pair, metavar="KEY=VALUE", help=text)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        # A word needs no quotes on a command line.
+        return key.strip(), value.strip()
+
+
+# ---- what is done ---------------------------------------------------------------------------------------------------
+
+
+def _models(_arguments: argparse.Namespace) -> None:
+    from rfkit.cost import multiply_adds, parameters
+    from rfkit.models.registry import create_model, list_models
+    from rfkit.models.weights import packaged_weights, read_card
+
+    shipped = packaged_weights()
+    print(f"{'network':<16} {'parameters':>12} {'multiply-adds':>14}")
+    for name in list_models():
+        model = create_model(name)
+        print(f"{name:<16} {parameters(model):>12,} {multiply_adds(model, (3, 512, 1024)) / 1e9:>12.2f} G")
+        for (owner, data), path in shipped.items():
+            if owner == name:
+                print(f"  --weights {data}: {_worth(read_card(path))}")
+    print("19 classes; multiply-adds of the convolutions at 512x1024 (height x width).")
+
+
+def _worth(card: Card) -> str:
+    """What a card says about its weights, in a line."""
+    trained = f"{card.data} {card.split}, {card.epochs:g} of {card.horizon_epochs} epochs"
+    miou, size = card.scores.get("miou"), card.scores.get("size")
+    if miou is None:
+        return f"{trained}, not scored"
+    at = f" at {size[1]}x{size[0]}" if size else ""
+    return f"{trained}, mIoU {100 * miou:.1f} on {card.scores.get('split', 'unknown split')}{at}"
+
+
+def _data_check(arguments: argparse.Namespace) -> int:
+    from rfkit.data.check import check_data
+
+    report = check_data(arguments.data, arguments.root, splits=arguments.split)
+    print(report)
+    return 0 if report.ok else 1
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from rfkit.api import train
+
+    out = arguments.out
+    if out is None:
+        out = Path("runs") / f"{arguments.model}-{arguments.data}-{arguments.recipe}-seed{arguments.seed}"
+    result = train(
+        arguments.model,
+        arguments.data,
+        root=arguments.root,
+        split=arguments.split,
+        recipe=arguments.recipe,
+        out=out,
+        resume=not arguments.no_resume,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        device=arguments.device,
+        evaluation=arguments.test_split,
+        evaluate_every=arguments.evaluate_every,
+        stop_after=arguments.stop_after,
+        threads=arguments.threads,
+        workers=arguments.workers,
+        model_options=dict(arguments.options),
+        **dict(arguments.overrides),
+    )
+    print(f"{result.epochs} of {result.horizon_epochs} epochs, {result.steps} steps; weights: {result.weights}")
+    if result.scores is not None:
+        print(result.scores)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from rfkit._files import write_text
+    from rfkit.api import evaluate
+
+    scores = evaluate(
+        _model(arguments),
+        arguments.data,
+        root=arguments.root,
+        split=arguments.split,
+        batch_size=arguments.batch_size,
+        size=tuple(arguments.size) if arguments.size else None,
+        device=_device(arguments),
+    )
+    print(scores)
+    if arguments.out is not None:
+        write_text(arguments.out, scores.to_frame().to_csv(index=False))
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from rfkit.api import predict
+
+    predictions = predict(_model(arguments), arguments.source, out=arguments.out, device=_device(arguments))
+    print(f"{len(predictions.images)} images; labels and overlays are in {arguments.out}")
+
+
+def _branches(arguments: argparse.Namespace) -> None:
+    from rfkit._checks import check_choice
+    from rfkit._files import replacing
+    from rfkit.analysis.branches import branch_weights
+    from rfkit.api import plot_branch_weights
+
+    if arguments.out is not None:
+        check_choice("--out", arguments.out.suffix, (".csv", ".png", ".pdf", ".svg"))
+    model = _model(arguments)
+    weights = branch_weights(model, measure=arguments.measure)
+    print("\n".join(_branch_table(weights, model.card)))
+    if arguments.out is None:
+        return
+    with replacing(arguments.out) as temporary:
+        if arguments.out.suffix == ".csv":
+            weights.to_frame().to_csv(temporary, index=False)
+        else:
+            plot_branch_weights(model, measure=arguments.measure).savefig(temporary)
+
+
+def _branch_table(weights: BranchWeights, card: Card | None) -> list[str]:
+    """The mean of every branch beside that of the smallest dilation, then the claims of Fig. 8 where they apply."""
+    from rfkit.analysis.branches import fig8_statistic
+
+    what = {"weight": "|w|", "gain": "|w| x |gain|"}[weights.measure]
+    trained = "untrained" if card is None else _worth(card)
+    lines = [f"{trained}", f"mean {what} of each branch, and its ratio to the first branch"]
+    for stage in weights.stages:
+        means = {label: float(values.mean()) for label, values in weights.pooled(stage).items()}
+        first = next(iter(means.values()))
+        lines.append(
+            f"  {stage:<8}" + "".join(f"  {name} {mean:.4g} ({mean / first:.2f})" for name, mean in means.items())
+        )
+    try:
+        statistic = fig8_statistic(weights, epochs=None if card is None else card.epochs)
+    except ValueError:
+        return lines  # The claims speak of three stages with branches d1, d3 and d5; this network has others.
+    for claim in statistic.claims:
+        lines.append(f"{claim.stage}: {claim.statement}: {claim.verdict}")
+        lines += [f"  {ratio}" for ratio in claim.ratios]
+    return lines
+
+
+def _figures(arguments: argparse.Namespace) -> int:
+    from rfkit.api import build_figures
+
+    if arguments.list:
+        from rfkit.paper.builder import FIGURES
+
+        for name, module in FIGURES.items():
+            print(f"{name:<8} {importlib.import_module(module).CAPTION}")
+        return 0
+    manifest = build_figures(
+        arguments.names or None,
+        out=arguments.out,
+        weights=arguments.weights,
+        data=arguments.data,
+        root=arguments.root,
+        seed=arguments.seed,
+        force=arguments.force,
+    )
+    print(manifest)
+    return 0 if manifest.ok else 1
+
+
+def _model(arguments: argparse.Namespace) -> Any:
+    """The network that --model and --weights mean; a weights file or run folder knows its network by itself."""
+    from rfkit.models.registry import create_model
+    from rfkit.models.weights import read_card
+
+    weights = arguments.weights
+    if weights is not None and Path(weights).is_dir():
+        weights = Path(weights) / "weights.safetensors"
+    name = arguments.model
+    if name is None:
+        if weights is None or not (isinstance(weights, Path) or weights.endswith(".safetensors")):
+            raise ValueError("--model is needed, unless --weights is a .safetensors file or a run folder.")
+        name = read_card(weights).model
+    return create_model(name, weights=weights).eval()
+
+
+def _device(arguments: argparse.Namespace) -> str:
+    import torch
+
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    return arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")

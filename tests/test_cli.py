@@ -1,0 +1,215 @@
+"""The command line: what it says, what it writes, how it fails."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import rfkit
+from rfkit import cli
+from rfkit.data import scenes
+
+SCENES = ["train", "--data", "scenes", "--out", "{}"]
+TINY = ["--set", "batch_size=2", "--set", "frame_size=[32,32]", "--set", "crop_size=[32,32]"]
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def _exit(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    captured = capsys.readouterr()
+    return caught.value.code, captured.out, captured.err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit(capsys, "--version")[:2] == (0, f"rfkit {rfkit.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["models", "data check", "train", "evaluate", "predict", "branches", "figures"]
+)
+def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = _exit(capsys, *command.split(), "--help")
+    assert code == 0
+    examples = out.split("examples:\n")[1].splitlines()
+    assert examples
+    for example in examples:
+        arguments = example.split()
+        assert arguments[0] == "rfkit"
+        assert cli._parser().parse_args(arguments[1:]).run
+
+
+def test_nothing_to_do_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _exit(capsys)
+    assert code == 2
+    assert "COMMAND" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("batch_size=8", ("batch_size", 8)),
+        ("learning_rate = 1e-3", ("learning_rate", 1e-3)),
+        ("crop_size=[180, 240]", ("crop_size", [180, 240])),
+        ("depthwise=true", ("depthwise", True)),
+        ("stem=narrow", ("stem", "narrow")),
+        ('stem="narrow"', ("stem", "narrow")),
+    ],
+)
+def test_values_are_toml_and_words_need_no_quotes(text: str, expected: tuple[str, object]) -> None:
+    assert cli._pair(text) == expected
+
+
+@pytest.mark.parametrize("text", ["batch_size", "=8", ""])
+def test_a_pair_without_key_or_value_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not of the form KEY=VALUE"):
+        cli._pair(text)
+
+
+def test_models_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "models")
+    assert code == 0
+    for name in rfkit.list_models():
+        assert name in out
+    assert "2,535,315" in out
+    assert "13.46 G" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*SCENES, "--model", "dwrseg_x"], "'dwrseg_x' is not known; allowed: dwrseg_b"),
+        ([*SCENES, "--model", "dwrseg_b", "--set", "sizes=3"], "'sizes' is not known"),
+        ([*SCENES, "--model", "dwrseg_b", "--option", "steam=1"], "'steam' is not known"),
+        ([*SCENES, "--model", "dwrseg_b", "--recipe", "mine"], "'mine' is not known"),
+        (["train", "--data", "camvid", "--model", "dwrseg_b", "--out", "{}"], "root"),
+        (["train", "--data", "camvid", "--root", "{}/none", "--model", "dwrseg_b", "--out", "{}"], "/none"),
+        (["evaluate", "--data", "scenes", "--weights", "{}/w.safetensors"], "no such weights file"),
+        (["evaluate", "--data", "scenes", "--weights", "camvid"], "--model is needed"),
+        (["evaluate", "--data", "scenes", "--model", "dwrseg_b", "--weights", "moon"], "'moon' is not known"),
+        (["branches"], "--model is needed"),
+        (["figures", "fig99", "--out", "{}"], "'fig99' is not known"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_two(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    code, _, err = _run(capsys, *(argument.replace("{}", str(tmp_path)) for argument in arguments))
+    lines = [line for line in err.splitlines() if line.startswith("rfkit")]
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("rfkit: error: ")
+    assert message in lines[0]
+    assert "Traceback" not in err
+
+
+def test_debug_shows_where_an_error_comes_from() -> None:
+    with pytest.raises(ValueError, match="'moon' is not known"):
+        cli.main(["evaluate", "--debug", "--data", "scenes", "--model", "dwrseg_b", "--weights", "moon"])
+
+
+def test_a_bug_is_not_dressed_up_as_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_models", lambda arguments: {}["nothing"])
+    with pytest.raises(KeyError):
+        cli.main(["models"])
+
+
+def test_an_interrupt_exits_with_130_and_says_what_was_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_models", lambda arguments: _raise(KeyboardInterrupt("Everything is in runs/try.")))
+    code, _, err = _run(capsys, "models")
+    assert code == 130
+    assert err == "rfkit: interrupted. Everything is in runs/try.\n"
+
+
+def test_divergence_exits_with_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_models", lambda arguments: _raise(ArithmeticError("the loss of step 3 is nan")))
+    assert _run(capsys, "models") == (1, "", "rfkit: error: the loss of step 3 is nan\n")
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m rfkit models | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+def test_checking_sound_data_exits_with_zero_and_broken_data_with_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for part, mode in (("images", "RGB"), ("labels", "L")):
+        (tmp_path / part).mkdir()
+        for name in ("a", "b"):
+            Image.new(mode, (8, 6), 1 if mode == "L" else (9, 9, 9)).save(tmp_path / part / f"{name}.png")
+    (tmp_path / "classes.toml").write_text('[[classes]]\nname = "road"\n[[classes]]\nname = "car"\n', encoding="utf-8")
+    code, out, err = _run(capsys, "data", "check", "--data", "folder", "--root", str(tmp_path))
+    assert (code, "no problems" in out) == (0, True), out + err
+    (tmp_path / "labels" / "b.png").write_bytes((tmp_path / "labels" / "b.png").read_bytes()[:40])
+    code, out, _ = _run(capsys, "data", "check", "--data", "folder", "--root", str(tmp_path))
+    assert code == 1
+    assert "b.png" in out
+
+
+def test_train_then_use_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(scenes._LENGTHS, "train", 4)
+    monkeypatch.setitem(scenes._LENGTHS, "val", 2)
+    run = tmp_path / "run"
+    train = ["train", "--data", "scenes", "--model", "probe_dwrseg_l", "--out", str(run), "--split", "train", *TINY]
+    train += ["--option", "blocks=[1,1,1]", "--epochs", "2", "--test-split", "val"]
+    code, out, err = _run(capsys, *train, "--stop-after", "1")
+    assert code == 0, err
+    assert "1 of 2 epochs" in out
+    code, out, err = _run(capsys, *train)
+    assert code == 0, err
+    assert "2 of 2 epochs" in out
+    assert "mIoU" in out
+    assert (run / "curves.png").stat().st_size > 1000
+    code, _, err = _run(capsys, *train, "--no-resume")
+    assert (code, "holds a run already" in err) == (2, True)
+
+    evaluate = ["evaluate", "--weights", str(run), "--data", "scenes", "--split", "val"]
+    code, out, err = _run(capsys, *evaluate, "--out", str(tmp_path / "s.csv"))
+    assert code == 0, err
+    assert "mIoU" in out
+    assert (tmp_path / "s.csv").read_text(encoding="utf-8").startswith("class,iou")
+
+    for name in ("branches.csv", "branches.png"):
+        code, out, err = _run(capsys, "branches", "--weights", str(run), "--out", str(tmp_path / name))
+        assert code == 0, err
+        assert (tmp_path / name).stat().st_size > 1000
+    assert "d1" in out
+
+    source = tmp_path / "image.png"
+    pixels = scenes.Scenes("test", size=(32, 48), length=1)[0].image
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(source)
+    code, out, err = _run(capsys, "predict", "--weights", str(run), "--out", str(tmp_path / "p"), str(source))
+    assert code == 0, err
+    assert list((tmp_path / "p").iterdir())
+
+
+def test_figures_can_be_listed_and_built(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, _ = _run(capsys, "figures", "--list")
+    assert code == 0
+    assert "fig8" in out
+    code, _, err = _run(capsys, "figures", "table3", "--out", str(tmp_path))
+    assert code == 0, err
+    assert (tmp_path / "table3.csv").exists()
+    assert (tmp_path / "MANIFEST.json").exists()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
