@@ -1,4 +1,4 @@
-"""How wrong is the bfloat16 weight gradient of a dilated depth-wise convolution on this CPU, and what does float32 cost?
+"""How wrong is the bfloat16 weight gradient of a dilated depth-wise convolution on a CPU; what does float32 cost?
 
 Prints the relative error of the weight gradient against float32 for both memory layouts, then the time of a training
 step of the probe with such layers in bfloat16 and in float32, taken in turns in this one process.
@@ -51,7 +51,7 @@ def main() -> None:
         for channels, size in ((64, (45, 60)), (128, (23, 30))):
             errors = [relative_error(channels, size, rate, layout) for rate in (1, 3, 5)]
             shown = ", ".join(f"rate {rate}: {error:.1e}" for rate, error in zip((1, 3, 5), errors, strict=True))
-            print(f"{str(layout):24s} {channels} x {size[0]} x {size[1]}  relative error  {shown}")
+            print(f"{layout!s:24s} {channels} x {size[0]} x {size[1]}  relative error  {shown}")
     model = create_model("probe_dwrseg_l", num_classes=11, seed=0).to(memory_format=torch.channels_last)
     images = torch.randn(4, 3, 360, 480).contiguous(memory_format=torch.channels_last)
     times: dict[bool, list[float]] = {False: [], True: []}

@@ -10,11 +10,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from rfkit.data.scenes import Scenes
 from torch import nn
 
 import rfkit
 from rfkit import api
+from rfkit.data.scenes import Scenes
 from rfkit.models.weights import Card, save_weights
 
 SIZE = (32, 48)

@@ -33,7 +33,9 @@ __all__ = [
     "save_weights",
 ]
 
-_FORMAT, _VERSION = "rfkit-weights", "1"
+# One entry of the header holds everything: with several, safetensors writes them in an order that changes from run to
+# run, and the same weights would not give the same file.
+_ENTRY, _VERSION = "rfkit-weights", 1
 _SHOWN = 4  # differences listed in an error message
 
 
@@ -94,9 +96,8 @@ class Card:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Card:
-        """The card that `to_json` wrote. Fields of a later version are ignored."""
-        content = json.loads(text)
+    def from_dict(cls, content: dict[str, Any]) -> Card:
+        """The card with these fields, as read from JSON. Fields of a later version are ignored."""
         known = {entry.name for entry in dataclasses.fields(cls)}
         values = {name: value for name, value in content.items() if name in known}
         for name in ("class_names", "size"):
@@ -141,7 +142,7 @@ def save_weights(model: nn.Module, path: str | Path, *, card: Card, half: bool =
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"weight {name!r} holds values that are not finite; nothing was written to {path}.")
         tensors[name] = value.contiguous()
-    header = {"format": _FORMAT, "version": _VERSION, "card": card.to_json()}
+    header = {_ENTRY: json.dumps({"version": _VERSION, "card": dataclasses.asdict(card)})}
     write_bytes(path, to_safetensors(tensors, metadata=header))
     write_text(path.with_suffix(".json"), card.to_json())
     return path
@@ -171,15 +172,18 @@ def read_card(path: str | Path) -> Card:
             header = handle.metadata() or {}
     except SafetensorError as error:
         raise data_error(path, f"is truncated or not a safetensors file ({error}).") from error
-    if header.get("format") != _FORMAT:
+    if _ENTRY not in header:
         raise data_error(path, "has no rfkit card in its header; write weights with rfkit.save_weights.")
-    if header.get("version") != _VERSION:
-        raise data_error(
-            path, f"is of format version {header.get('version')!r}; this rfkit reads version {_VERSION!r}."
-        )
     try:
-        return Card.from_json(header["card"])
+        content = json.loads(header[_ENTRY])
+        version, card = content["version"], content["card"]
     except (KeyError, TypeError, ValueError) as error:
+        raise data_error(path, f"has a damaged card ({error}).") from error
+    if version != _VERSION:
+        raise data_error(path, f"is of format version {version!r}; this rfkit reads version {_VERSION}.")
+    try:
+        return Card.from_dict(card)
+    except (AttributeError, TypeError, ValueError) as error:
         raise data_error(path, f"has a damaged card ({error}).") from error
 
 

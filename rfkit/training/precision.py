@@ -28,7 +28,7 @@ def depthwise_in_single_precision(model: nn.Module) -> Iterator[None]:
     changed = [module for module in model.modules() if _is_affected(module)]
     try:
         for module in changed:
-            module.forward = _Single(module)  # type: ignore[method-assign]
+            module.forward = _Single(module)  # type: ignore[method-assign, assignment, arg-type]
         yield
     finally:
         for module in changed:
