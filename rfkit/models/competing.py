@@ -65,7 +65,7 @@ def probe(
                 block.to(device=reference.device, dtype=reference.dtype)
             block.train(model.get_submodule(name).training)
             _replace(result, name, block)
-    result.probed_stages = {stage: tuple(names) for stage, names in targets.items()}
+    setattr(result, "probed_stages", {stage: tuple(names) for stage, names in targets.items()})  # noqa: B010 (mypy)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rfkit._checks import check_choice, check_positive
-from rfkit.models.stages import Stage
+from rfkit.models.stages import Network, Stage
 from rfkit.nn.branches import TwoStepResidual
 from rfkit.nn.conv import ConvNorm, initialise
 from rfkit.nn.decoders import ConcatDecoder
@@ -49,7 +49,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-class DWRSeg(nn.Module):
+class DWRSeg(Network):
     """Encoder of a stem and three stages of residual blocks, and a decoder that concatenates the stages.
 
     Output strides are 4, 8, 16 and 32; each stage reaches its own inside its first block. Where the paper leaves the
@@ -120,8 +120,12 @@ class DWRSeg(nn.Module):
         counts = _block_counts(blocks, offset or {})
 
         self.stem = Stem(stem)
+        self.stage2: nn.Sequential
+        self.stage3: nn.Sequential
+        self.stage4: nn.Sequential
         stages, in_channels, stride = [Stage("stem", 64, 4, (1,), ("stem",))], 64, 4
         for name, channels in _CHANNELS.items():
+            make: Callable[..., TwoStepResidual]
             if competing:
                 make, options = CompetingBranches, {"dilations": rates[name], **probe}
             elif name == "stage2":
@@ -138,7 +142,7 @@ class DWRSeg(nn.Module):
             stages.append(Stage(name, channels, stride, rates[name], names))
             in_channels = channels
         self.decoder = ConcatDecoder(tuple(_CHANNELS.values()), num_classes, width=decoder_width)
-        self.stages: tuple[Stage, ...] = tuple(stages)
+        self.stages = tuple(stages)
         initialise(self, initialisation)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
@@ -165,7 +169,12 @@ def probe_dwrseg_l(num_classes: int = 19, *, dilations: Sequence[int] = (1, 3, 5
 
 
 def _stage(
-    make: Any, in_channels: int, channels: int, count: int, downsample: str, options: Mapping[str, Any]
+    make: Callable[..., TwoStepResidual],
+    in_channels: int,
+    channels: int,
+    count: int,
+    downsample: str,
+    options: Mapping[str, Any],
 ) -> nn.Sequential:
     parts: dict[str, nn.Module] = {}
     stride = 2

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from rfkit._checks import unknown_name
 from rfkit.models.dwrseg import DWRSeg, dwrseg_b, dwrseg_l, probe_dwrseg_l
+from rfkit.models.stages import Network
 from rfkit.models.weights import apply_weights, find_weights
 
 __all__ = ["create_model", "list_models"]
 
-_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+_BUILDERS: dict[str, Callable[..., Network]] = {
     "dwrseg_b": dwrseg_b,
     "dwrseg_l": dwrseg_l,
     "probe_dwrseg_l": probe_dwrseg_l,
@@ -38,7 +38,7 @@ def create_model(
     weights: str | Path | None = None,
     seed: int | None = None,
     **options: Any,
-) -> nn.Module:
+) -> Network:
     """A network by name, in training mode like any fresh module.
 
     Args:
@@ -82,7 +82,7 @@ def create_model(
     return model
 
 
-def _build(name: str, num_classes: int, seed: int | None, options: dict[str, Any]) -> nn.Module:
+def _build(name: str, num_classes: int, seed: int | None, options: dict[str, Any]) -> Network:
     if seed is None:
         return _BUILDERS[name](num_classes, **options)
     with torch.random.fork_rng(devices=[]):

@@ -1,10 +1,15 @@
-"""What a network says of its own stages."""
+"""What a network says of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Stage"]
+from torch import nn
+
+from rfkit.models.weights import Card
+
+__all__ = ["Network", "Stage"]
 
 
 @dataclass(frozen=True)
@@ -24,3 +29,21 @@ class Stage:
     output_stride: int
     dilations: tuple[int, ...]
     blocks: tuple[str, ...]
+
+
+class Network(nn.Module):
+    """A network of the registry: a module that says what it is made of.
+
+    Attributes:
+        name: its name in the registry.
+        options: the options it was built with.
+        num_classes: number of class scores.
+        stages: its stages, in the order in which they run.
+        card: the card of the weights it was created with, if any.
+    """
+
+    name: str
+    options: dict[str, Any]
+    num_classes: int
+    stages: tuple[Stage, ...]
+    card: Card | None

@@ -90,6 +90,8 @@ class SemanticResidualization(nn.Sequential):
         activation: "none" as in the paper; "relu" is Table 2, IV, switch 4.
     """
 
+    branches: ParallelDilations
+
     def __init__(self, branches: ParallelDilations, *, norm: bool = True, activation: str = "none") -> None:
         super().__init__(
             OrderedDict(
@@ -133,7 +135,7 @@ class TwoStepResidual(nn.Module):
             activation=activation,
             bias=not region_norm,
         )
-        self.semantic = semantic
+        self.semantic: SemanticResidualization | None = semantic
         merge_width = region_width if semantic is None else sum(semantic.branches.out_widths)
         self.merge = ConvNorm(merge_width, out_channels, kernel_size=1, norm=merge_norm, activation="none")
         if stride == 1 and in_channels == out_channels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from torch import nn
 
@@ -10,7 +11,11 @@ from rfkit._checks import check_choice
 
 __all__ = ["ConvNorm", "initialise", "make_activation"]
 
-_ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "prelu": nn.PReLU, "none": nn.Identity}
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "prelu": nn.PReLU,
+    "none": nn.Identity,
+}
 
 
 def make_activation(name: str) -> nn.Module:

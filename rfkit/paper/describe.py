@@ -255,7 +255,7 @@ def _operation(node: fx.Node) -> str:
     if node.op != "call_function":
         return node.op
     name = getattr(node.target, "_opname", None) or getattr(node.target, "__name__", str(node.target))
-    return name.split(".")[0].strip("_").removesuffix("_kernel")
+    return str(name).split(".")[0].strip("_").removesuffix("_kernel")
 
 
 def _path(node: fx.Node) -> str:

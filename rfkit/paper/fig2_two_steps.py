@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from rfkit.models.registry import create_model
-from rfkit.nn.branches import ParallelDilations
+from rfkit.models.stages import Network
+from rfkit.nn.branches import ParallelDilations, TwoStepResidual
 from rfkit.paper.context import Context
 from rfkit.paper.describe import describe
 from rfkit.plots.diagram import Structure
@@ -41,9 +44,11 @@ class SingleStep(nn.Module):
 class TwoSteps(nn.Module):
     """The two steps of a real block, up to the concatenation."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: TwoStepResidual) -> None:
         super().__init__()
         self.region = block.region
+        if block.semantic is None:
+            raise ValueError(f"block: a {type(block).__name__} has no semantic residualization to draw.")
         self.branches = block.semantic.branches
 
     def forward(self, x: Float[Tensor, "batch _ height width"]) -> Float[Tensor, "batch _ height width"]:
@@ -51,9 +56,9 @@ class TwoSteps(nn.Module):
         return self.branches(self.region(x))
 
 
-def structure(model: nn.Module) -> Structure:
+def structure(model: Network) -> Structure:
     """Both diagrams, with the rates and widths of the last block of `model`."""
-    block = model.get_submodule(model.stages[-1].blocks[-1])
+    block: Any = model.get_submodule(model.stages[-1].blocks[-1])
     channels = block.out_channels
     size = (channels, 32, 64)
     one = describe(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from matplotlib.figure import Figure
-from torch import nn
 
 from rfkit.models.registry import create_model
-from rfkit.models.stages import Stage
+from rfkit.models.stages import Network, Stage
 from rfkit.paper.context import Context
 from rfkit.paper.describe import Group, describe
 from rfkit.plots.diagram import Diagram, Structure
@@ -27,7 +27,7 @@ INPUTS: tuple[str, ...] = ()
 _IMAGE = (3, 256, 512)
 
 
-def structure(model: nn.Module) -> Structure:
+def structure(model: Network) -> Structure:
     """The diagram of `model`: stages as boxes, the decoder in full."""
     groups = {stage.name: _group(model, stage, row) for row, stage in enumerate(model.stages, start=1)}
     groups["decoder.head"] = Group("SegHead", kind="conv")
@@ -58,17 +58,17 @@ def draw(result: Structure) -> Figure:
     return plot_structures(result.diagrams)
 
 
-def _group(model: nn.Module, stage: Stage, row: int) -> Group:
+def _group(model: Network, stage: Stage, row: int) -> Group:
     if stage.name == "stem":
         return Group("Stem", detail="stage 1", place=(0, row))
-    kinds = {type(model.get_submodule(name)).__name__ for name in stage.blocks}
-    kind = {"CompetingBranches": "Probe"}.get(*kinds, next(iter(kinds))) if len(kinds) == 1 else "Blocks"
-    rates = model.get_submodule(stage.blocks[0]).dilations
+    first: Any = model.get_submodule(stage.blocks[0])
+    kind = type(first).__name__.replace("CompetingBranches", "Probe")
+    rates = first.dilations
     number = stage.name.removeprefix("stage")
     return Group(f"{kind} × {len(stage.blocks)}", detail=f"stage {number}", dilations=rates, place=(0, row))
 
 
-def _arrange(diagram: Diagram, model: nn.Module) -> Diagram:
+def _arrange(diagram: Diagram, model: Network) -> Diagram:
     """The encoder from top to bottom on the left, what is made of each stage in its row, the rest to the right."""
     rows = {stage.name: row for row, stage in enumerate(model.stages, start=1)}
     places: dict[str, tuple[float, float]] = {}

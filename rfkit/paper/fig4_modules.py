@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.figure import Figure
-from torch import nn
 
 from rfkit.models.registry import create_model
+from rfkit.models.stages import Network
 from rfkit.paper.context import Context
 from rfkit.paper.describe import describe
 from rfkit.plots.diagram import Structure
@@ -24,11 +26,11 @@ _SIZE = (32, 64)
 _NUMBERS = {1: "one branch", 2: "two branches", 3: "three branches", 4: "four branches", 5: "five branches"}
 
 
-def structure(model: nn.Module) -> Structure:
+def structure(model: Network) -> Structure:
     """The diagrams of the last block of the last stage and of the last block of stage2."""
     stages = {stage.name: stage for stage in model.stages}
-    high = model.get_submodule(stages["stage4"].blocks[-1])
-    low = model.get_submodule(stages["stage2"].blocks[-1])
+    high: Any = model.get_submodule(stages["stage4"].blocks[-1])
+    low: Any = model.get_submodule(stages["stage2"].blocks[-1])
     branches = _NUMBERS.get(len(high.dilations), f"{len(high.dilations)} branches")
     dwr = describe(
         high,

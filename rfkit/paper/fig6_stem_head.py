@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from matplotlib.figure import Figure
-from torch import nn
 
 from rfkit.models.registry import create_model
+from rfkit.models.stages import Network
 from rfkit.paper.context import Context
 from rfkit.paper.describe import Group, describe
 from rfkit.plots.diagram import Diagram, Edge, Node, Structure
@@ -27,11 +27,11 @@ _IMAGE = (3, 128, 256)
 _HEAD = "decoder.head."
 
 
-def structure(model: nn.Module) -> Structure:
+def structure(model: Network) -> Structure:
     """The diagrams of the stem and of what follows the decoder's norm."""
     base = next(stage.channels for stage in model.stages if stage.name == "stem")
     stem = describe(
-        model.stem,
+        model.get_submodule("stem"),
         _IMAGE,
         title="(a) Stem block",
         base=base,

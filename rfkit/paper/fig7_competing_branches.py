@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.figure import Figure
-from torch import nn
 
 from rfkit.models.registry import create_model
+from rfkit.models.stages import Network
 from rfkit.paper.context import Context
 from rfkit.paper.describe import describe
 from rfkit.plots.diagram import Structure
@@ -22,9 +24,9 @@ CAPTION = (
 INPUTS: tuple[str, ...] = ()
 
 
-def structure(model: nn.Module) -> Structure:
+def structure(model: Network) -> Structure:
     """The diagram of the last block of `model`."""
-    block = model.get_submodule(model.stages[-1].blocks[-1])
+    block: Any = model.get_submodule(model.stages[-1].blocks[-1])
     diagram = describe(
         block,
         (block.in_channels, 32, 64),

@@ -8,11 +8,12 @@ from fractions import Fraction
 from typing import Any
 
 from matplotlib.figure import Figure
-from torch import nn, no_grad, zeros
+from torch import no_grad, zeros
 
 from rfkit.cost import multiply_adds, parameters
 from rfkit.hooks import capture
 from rfkit.models.registry import create_model
+from rfkit.models.stages import Network
 from rfkit.paper.context import Context
 from rfkit.paper.published import published
 from rfkit.plots.tables import Sheet, markdown, plot_table_figure
@@ -38,7 +39,7 @@ _MODELS = ("dwrseg_b", "dwrseg_l")
 _IMAGE = (3, 64, 128)
 
 
-def table(models: dict[str, nn.Module]) -> Table:
+def table(models: dict[str, Network]) -> Table:
     """The paper's rows beside those of `models` ("dwrseg_b" and "dwrseg_l").
 
     Columns: `row`, then with the prefix `paper_` and `built_` each `ratio`, `channels`, `branches`, `dwrseg_b` and
@@ -105,7 +106,7 @@ def _row(row: dict[str, Any], built: dict[str, _Built]) -> dict[str, Any]:
     }
 
 
-def _measure(model: nn.Module, modules: Sequence[str]) -> dict[str, _Built]:
+def _measure(model: Network, modules: Sequence[str]) -> dict[str, _Built]:
     """What each submodule does, from one real forward pass; "" is the image."""
     found = {"": _Built("1", str(_IMAGE[0]))}
     named = [module for module in modules if module]

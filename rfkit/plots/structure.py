@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -82,7 +83,8 @@ def natural_size(diagram: Diagram) -> tuple[float, float]:
 def _draw_node(ax: Axes, layout: Layout, node: Node) -> None:
     x, y = layout.point(*layout.centre(node.name))
     width, height = layout.sizes[node.name]
-    style = {"edgecolor": _INK, "linewidth": 0.8, "linestyle": (0, (3, 2)) if node.inferred else "-", "zorder": 3}
+    line = (0, (3, 2)) if node.inferred else "-"
+    style: dict[str, Any] = {"edgecolor": _INK, "linewidth": 0.8, "linestyle": line, "zorder": 3}
     if node.kind in ROUNDS:
         ax.add_patch(Circle((x, y), CIRCLE, facecolor=_FILL[node.kind], gid=node.name, **style))
         _text(ax, x, y, node.label, node.name, size=LABEL + (3 if node.kind == "add" else 0))
