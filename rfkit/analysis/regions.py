@@ -77,8 +77,9 @@ def region_maps(
         >>> import torch
         >>> from rfkit.models.registry import create_model
         >>> image = torch.zeros(3, 64, 96, dtype=torch.uint8)
-        >>> [entry.title for entry in region_maps(create_model("dwrseg_b", seed=0), image, blocks="stage4.2").maps]
-        ['stage4.2 · d1 · ch 0', 'stage4.2 · d3 · ch 64', 'stage4.2 · d5 · ch 128']
+        >>> maps = region_maps(create_model("dwrseg_b", seed=0), image, blocks="stage4.2")
+        >>> [entry.dilation for entry in maps.maps]
+        [1, 3, 5]
 
     Reference: Wei et al., DWRSeg, section 3.2, Fig. 5.
     """

@@ -98,7 +98,7 @@ class Branches(nn.Module):
     def __init__(self, rates: tuple[int, int] = (1, 3), *, how: str = "") -> None:
         super().__init__()
         self.one, self.two, self.how = conv(3, 3, rates[0]), conv(3, 3, rates[1]), how
-        self.merge = nn.Conv2d(6, 2, 3 if how == "3x3" else 1)
+        self.merge = nn.Conv2d(3 if how in ("concatenated in space", "reshaped") else 6, 2, 3 if how == "3x3" else 1)
 
     def forward(self, x: Tensor) -> Tensor:
         one = self.one(x)
@@ -112,8 +112,10 @@ class Branches(nn.Module):
             both = both * both.mean(1, keepdim=True)
         if self.how == "pooled":
             both = F.avg_pool2d(both, 2)
+        if self.how == "reshaped":
+            both = both.view(len(x), 3, -1, x.shape[-1])
         if self.how == "concatenated in space":
-            both = torch.cat([one, two], dim=2).repeat(1, 2, 1, 1)
+            both = torch.cat([one, two], dim=2)
         return self.merge(both)
 
 
@@ -244,6 +246,7 @@ def test_depthwise_separable_branches_count() -> None:
         Branches(how="pooled"),
         Branches(how="3x3"),
         Branches(how="concatenated in space"),
+        Branches(how="reshaped"),
         Aspp((4, 4)),
         nn.Conv2d(3, 1, 1),
         nn.Sequential(nn.Conv2d(3, 8, 3, padding=2, dilation=2), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 1)),
