@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -28,6 +30,7 @@ from rfkit.paper.context import Context
 from rfkit.paper.describe import describe
 from rfkit.plots.diagram import Diagram
 from rfkit.plots.style import dilation_colour, style
+from rfkit.results import Result
 
 
 def flow(diagram: Diagram) -> list[tuple[str, str, str]]:
@@ -41,13 +44,14 @@ def model() -> nn.Module:
     return create_model("dwrseg_l", seed=0)
 
 
-@pytest.fixture(scope="module")
-def probe() -> nn.Module:
-    return create_model("probe_dwrseg_l", seed=0)
+@functools.cache
+def built(module: ModuleType) -> Result:
+    """What a figure is drawn from; described once for all tests."""
+    return module.compute(Context(out=Path("nowhere")))
 
 
-def test_dwr_module_is_the_papers(model: nn.Module) -> None:
-    dwr, _ = fig4_modules.structure(model).diagrams
+def test_dwr_module_is_the_papers() -> None:
+    dwr, _ = built(fig4_modules).diagrams
     conv, merge = "3×3 Conv BN, ReLU", "1×1 Conv"
     branches = ["3×3 DConv D-1", "3×3 DConv D-3", "3×3 DConv D-5"]
     assert sorted(flow(dwr)) == sorted(
@@ -67,8 +71,8 @@ def test_dwr_module_is_the_papers(model: nn.Module) -> None:
     assert {region.label: len(region.nodes) for region in dwr.regions} == {"RR": 1, "SR": 5}
 
 
-def test_sir_module_is_the_papers(model: nn.Module) -> None:
-    _, sir = fig4_modules.structure(model).diagrams
+def test_sir_module_is_the_papers() -> None:
+    _, sir = built(fig4_modules).diagrams
     assert sorted(flow(sir)) == sorted(
         [
             ("Input", "3×3 Conv BN, ReLU", "c"),
@@ -96,11 +100,11 @@ def test_sir_module_is_the_papers(model: nn.Module) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_another_option_gives_another_diagram(options: dict, expected: tuple[str, str, str], model: nn.Module) -> None:
+def test_another_option_gives_another_diagram(options: dict, expected: tuple[str, str, str]) -> None:
     small = create_model("dwrseg_l", blocks=(1, 1, 2), seed=0, **options)
     dwr, _ = fig4_modules.structure(small).diagrams
     assert expected in flow(dwr)
-    assert expected not in flow(fig4_modules.structure(model).diagrams[0])
+    assert expected not in flow(built(fig4_modules).diagrams[0])
 
 
 def test_number_of_branches_is_in_the_title() -> None:
@@ -108,8 +112,8 @@ def test_number_of_branches_is_in_the_title() -> None:
     assert fig4_modules.structure(small).diagrams[0].title == "(a) DWR module, four branches"
 
 
-def test_one_step_reads_one_map_and_two_steps_read_their_own(model: nn.Module) -> None:
-    one, two = fig2_two_steps.structure(model).diagrams
+def test_one_step_reads_one_map_and_two_steps_read_their_own() -> None:
+    one, two = built(fig2_two_steps).diagrams
     readers = {edge.target for edge in one.edges if edge.source == one.nodes[0].name}
     assert {node.kind for node in one.nodes if node.name in readers} == {"depthwise"}
     assert len(readers) == 3
@@ -119,8 +123,8 @@ def test_one_step_reads_one_map_and_two_steps_read_their_own(model: nn.Module) -
     assert len(set(sources)) == 3
 
 
-def test_probe_module_shares_one_region_map(probe: nn.Module) -> None:
-    (diagram,) = fig7_competing_branches.structure(probe).diagrams
+def test_probe_module_shares_one_region_map() -> None:
+    (diagram,) = built(fig7_competing_branches).diagrams
     edges = flow(diagram)
     for rate in (1, 3, 5):
         assert ("3×3 Conv BN, ReLU", f"3×3 DConv D-{rate}", "c") in edges
@@ -129,8 +133,8 @@ def test_probe_module_shares_one_region_map(probe: nn.Module) -> None:
     assert [node.name for node in diagram.nodes if node.inferred] == ["region.conv"]
 
 
-def test_stem_and_head(model: nn.Module) -> None:
-    stem, head = fig6_stem_head.structure(model).diagrams
+def test_stem_and_head() -> None:
+    stem, head = built(fig6_stem_head).diagrams
     edges = flow(stem)
     assert ("Image", "3×3 Conv stride 2, BN", "3") in edges
     assert ("3×3 Conv stride 2, BN", "1×1 Conv BN, ReLU", "c, 1/2") in edges
@@ -152,7 +156,7 @@ def test_the_other_stem_gives_another_diagram() -> None:
 
 
 def test_network_says_stages_and_their_joins(model: nn.Module) -> None:
-    (diagram,) = fig3_network.structure(model).diagrams
+    (diagram,) = built(fig3_network).diagrams
     stages = [(node.label, node.dilations) for node in diagram.nodes if node.kind == "stage"]
     assert stages == [("Stem", ()), ("SIR × 8", ()), ("DWR × 8", (1, 3)), ("DWR × 3", (1, 3, 5))]
     edges = {(edge.source, edge.target): edge.label for edge in diagram.edges}
@@ -207,9 +211,9 @@ FIGURES = [fig2_two_steps, fig3_network, fig4_modules, fig6_stem_head, fig7_comp
 
 
 @pytest.mark.parametrize("module", [fig1_tradeoff, *FIGURES], ids=lambda module: module.NAME)
-def test_no_text_overlaps_and_all_of_it_fits(module: object, tmp_path: Path) -> None:
+def test_no_text_overlaps_and_all_of_it_fits(module: ModuleType) -> None:
     with style():
-        figure = module.draw(module.compute(Context(out=tmp_path)))
+        figure = module.draw(built(module))
         figure.set_dpi(200)
         figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
@@ -258,8 +262,8 @@ def _overlap(one: Bbox, other: Bbox) -> bool:
     )
 
 
-def test_a_depthwise_convolution_has_the_colour_of_its_rate(model: nn.Module) -> None:
-    figure = fig4_modules.draw(fig4_modules.structure(model))
+def test_a_depthwise_convolution_has_the_colour_of_its_rate() -> None:
+    figure = fig4_modules.draw(built(fig4_modules))
     fills = {patch.get_gid(): to_hex(patch.get_facecolor()) for patch in figure.axes[0].patches}
     for index, rate in enumerate((1, 3, 5)):
         assert fills[f"semantic.branches.convs.{index}"] == dilation_colour(rate)
