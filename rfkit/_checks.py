@@ -10,7 +10,7 @@ __all__ = ["DataError", "check_choice", "check_positive", "data_error", "unknown
 
 
 class DataError(ValueError):
-    """A file of a data set, a weights file or a checkpoint is not what it should be; the message starts with its path."""
+    """A file (of a data set, weights, a checkpoint) is not what it should be; the message starts with its path."""
 
 
 def data_error(path: str | Path, problem: str) -> DataError:

@@ -10,7 +10,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
-_HOOK = install_import_hook("rfkit", "beartype.beartype")
+_HOOK = install_import_hook("rfkit", "shape_checking.check")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from rfkit.hooks import find_layers
 from rfkit.nn.branches import check_dilations
-from rfkit.nn.conv import initialise
 from rfkit.nn.probe import CompetingBranches
 
 __all__ = ["probe"]
@@ -61,7 +60,6 @@ def probe(
         for name, (inputs, outputs) in shapes.items():
             stride = _stride(name, inputs, outputs)
             block = CompetingBranches(outputs[1], inputs[1], dilations=rates, stride=stride, region_ratio=region_ratio)
-            initialise(block)
             reference = next(model.get_submodule(name).parameters(), None)
             if reference is not None:
                 block.to(device=reference.device, dtype=reference.dtype)

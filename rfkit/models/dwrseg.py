@@ -70,6 +70,7 @@ class DWRSeg(nn.Module):
         decoder_width: channels of the head's hidden map.
         alpha, beta, multiple, region_norm, semantic_norm, semantic_activation, merge_norm: options of `DWR`.
         expansion, depthwise: options of `SIR`.
+        initialisation: "torch" or "he", see `rfkit.nn.conv.initialise`.
         activation: activation of the region maps in DWR and competing-branch blocks ("relu", "prelu", "none").
         sir_activation: the same for SIR blocks (switch 1 of Table 2, IV, concerns DWR alone).
 
@@ -102,6 +103,7 @@ class DWRSeg(nn.Module):
         merge_norm: bool = False,
         expansion: int = 3,
         depthwise: bool = False,
+        initialisation: str = "torch",
     ) -> None:
         super().__init__()
         check_positive("num_classes", num_classes)
@@ -137,7 +139,7 @@ class DWRSeg(nn.Module):
             in_channels = channels
         self.decoder = ConcatDecoder(tuple(_CHANNELS.values()), num_classes, width=decoder_width)
         self.stages: tuple[Stage, ...] = tuple(stages)
-        initialise(self)
+        initialise(self, initialisation)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
         """Class scores (logits) at the image's size."""

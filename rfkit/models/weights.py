@@ -22,9 +22,16 @@ from rfkit._checks import data_error, unknown_name
 from rfkit._files import write_bytes, write_text
 
 __all__ = [
-    "Card", "WeightsFile", "apply_weights", "find_weights", "load_weights", "packaged_weights", "read_card", "read_weights",
+    "Card",
+    "WeightsFile",
+    "apply_weights",
+    "find_weights",
+    "load_weights",
+    "packaged_weights",
+    "read_card",
+    "read_weights",
     "save_weights",
-]  # fmt: skip
+]
 
 _FORMAT, _VERSION = "rfkit-weights", "1"
 _SHOWN = 4  # differences listed in an error message

@@ -1,0 +1,59 @@
+"""Ratios of mean weights with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rfkit.results import BlockWeights, Ratio, branch_labels
+
+__all__ = ["ratio_of", "resampled_means"]
+
+_LEVELS = (2.5, 97.5)
+
+
+def resampled_means(
+    blocks: Sequence[BlockWeights], measure: str, *, resamples: int, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Branch label -> its mean magnitude over all `blocks`, then the same under `resamples` bootstrap resamples.
+
+    Resampled are the input channels of the 1x1 convolutions, within each block and branch: the blocks are the network's
+    own, no sample of blocks; its channels are interchangeable. The smallest dilation comes first.
+
+    Args:
+        blocks: blocks of one stage.
+        measure: "weight" or "gain".
+        resamples: number of resamples.
+        generator: source of randomness.
+
+    Returns:
+        Arrays of length 1 + `resamples`; entry 0 is the mean of what is there.
+    """
+    totals: dict[tuple[int, str], np.ndarray] = {}
+    counts: dict[tuple[int, str], np.ndarray] = {}
+    for block in blocks:
+        for branch, label in enumerate(branch_labels(block.dilations)):
+            sums, number = _channel_sums(block, branch, measure)
+            drawn = generator.integers(len(sums), size=(resamples, len(sums)))
+            # Row 0 is the sample itself.
+            rows = np.vstack([np.arange(len(sums)), drawn])
+            key = (block.dilations[branch], label)
+            totals[key] = totals.get(key, 0) + sums[rows].sum(axis=1)
+            counts[key] = counts.get(key, 0) + number[rows].sum(axis=1)
+    return {label: totals[dilation, label] / counts[dilation, label] for dilation, label in sorted(totals)}
+
+
+def ratio_of(stage: str, name: str, values: np.ndarray) -> Ratio:
+    """The ratio whose value is `values[0]`, with the 95 % percentile interval of the rest."""
+    low, high = np.percentile(values[1:], _LEVELS)
+    return Ratio(stage, name, float(values[0]), float(low), float(high))
+
+
+def _channel_sums(block: BlockWeights, branch: int, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    """For every input channel of a branch the sum of its magnitudes and their number."""
+    inputs = block.inputs()
+    chosen = inputs[block.branch_of_input[inputs] == branch]
+    channels, positions, number = np.unique(chosen, return_inverse=True, return_counts=True)
+    sums = np.bincount(positions, weights=block.values(branch, measure), minlength=len(channels))
+    return sums, number.astype(float)

@@ -1,0 +1,58 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from rfkit._checks import unknown_name
+from rfkit.data.dataset import Dataset
+
+__all__ = ["DATASETS", "open_data"]
+
+# Name -> module and class. Imported when asked for, so that reading frames does not load what draws scenes.
+DATASETS = {
+    "camvid": ("rfkit.data.camvid", "CamVid"),
+    "folder": ("rfkit.data.folder", "Folder"),
+    "scenes": ("rfkit.data.scenes", "Scenes"),
+}
+_WITHOUT_ROOT = {"scenes"}
+
+
+def open_data(name: str, root: str | Path | None = None, *, split: str, **options: Any) -> Dataset:
+    """The data set called `name`.
+
+    Args:
+        name: ``"camvid"``, ``"folder"`` (your own images) or ``"scenes"`` (procedural, reads no files).
+        root: The folder of the data set; none for scenes.
+        split: ``"train"``, ``"val"``, ``"test"`` or ``"trainval"``.
+        options: Passed to the data set's class, such as ``size=(360, 480)``.
+
+    Raises:
+        ValueError: If the name or an option is unknown, or `root` is missing where one is needed.
+        FileNotFoundError: If `root` does not exist.
+        DataError: If the folder does not hold what the data set should.
+
+    Example:
+        >>> open_data("scenes", split="val", size=(24, 32), length=2).split
+        'val'
+    """
+    if name not in DATASETS:
+        raise unknown_name("name", name, DATASETS)
+    module, attribute = DATASETS[name]
+    builder = getattr(importlib.import_module(module), attribute)
+    if name in _WITHOUT_ROOT:
+        if root is not None:
+            raise ValueError(f"root={str(root)!r} was given, but {name!r} reads no files; leave root out.")
+        arguments: tuple[Any, ...] = ()
+    else:
+        if root is None:
+            raise ValueError(f"root=None: {name!r} is read from files; give the folder that holds it as root.")
+        arguments = (root,)
+    known = [name for name in inspect.signature(builder).parameters if name not in ("root", "split")]
+    for option in options:
+        if option not in known:
+            raise unknown_name("option", option, known)
+    return builder(*arguments, split=split, **options)

@@ -1,0 +1,154 @@
+"""Colours, line styles and fonts that mean the same in every figure."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex, to_rgb
+
+from rfkit._checks import check_choice, check_positive
+
+__all__ = ["DILATION_COLOURS", "SIGNED", "dilation_colour", "dilation_line", "signed_norm", "style", "wrapped"]
+
+# Paul Tol's "vibrant" and "muted" schemes, which stay apart under the common colour-vision deficiencies.
+DILATION_COLOURS: Mapping[int, str] = MappingProxyType(
+    {
+        1: "#808080",  # gray
+        2: "#33bbee",  # cyan
+        3: "#0077bb",  # blue
+        4: "#882255",  # wine
+        5: "#cc3311",  # red
+        6: "#ee3377",  # magenta
+        7: "#ee7733",  # orange
+        8: "#aa4499",  # purple
+        9: "#009988",  # teal
+        12: "#999933",  # olive
+        18: "#332288",  # indigo
+        24: "#117733",  # green
+    }
+)
+
+# Solid, long dashes, dash-dot, and so on: a figure printed in gray can still be read.
+_LINES: Mapping[int, Any] = MappingProxyType(
+    {
+        1: "-",
+        2: (0, (9, 1.5)),
+        3: (0, (5, 1.5)),
+        4: (0, (3, 1, 3, 3)),
+        5: (0, (6, 1.5, 1.2, 1.5)),
+        6: (0, (3, 1)),
+        7: (0, (6, 1.5, 1.2, 1.5, 1.2, 1.5)),
+        8: (0, (1, 0.8)),
+        9: (0, (1.2, 1.2)),
+    }
+)
+
+SIGNED = LinearSegmentedColormap.from_list(
+    "rfkit_signed", ["#053061", "#2166ac", "#92c5de", "#ffffff", "#f4a582", "#b2182b", "#67001f"]
+).with_extremes(bad="#d9d9d9")
+"""Colour map of signed values: blue negative, white zero, red positive. Use it with `signed_norm`."""
+
+_SIZES = {"paper": 8.0, "notebook": 10.0, "talk": 15.0}
+
+
+def dilation_colour(rate: float | int) -> str:
+    """The colour of a dilation rate, as "#rrggbb", the same in every figure: 1 gray, 3 blue, 5 red.
+
+    Rates between two of `DILATION_COLOURS`, whole or real, are interpolated; above the last one its colour is used.
+
+    Raises:
+        ValueError: `rate` is not above 0.
+    """
+    check_positive("rate", float(rate))
+    known = sorted(DILATION_COLOURS)
+    upper = next((key for key in known if key >= rate), known[-1])
+    lower = max((key for key in known if key <= rate), default=known[0])
+    if upper <= lower:
+        return DILATION_COLOURS[lower if rate >= lower else upper]
+    share = (rate - lower) / (upper - lower)
+    ends = np.array([to_rgb(DILATION_COLOURS[lower]), to_rgb(DILATION_COLOURS[upper])])
+    return to_hex((1 - share) * ends[0] + share * ends[1])
+
+
+def dilation_line(rate: float | int) -> Any:
+    """The matplotlib line style of a dilation rate: 1 solid, 3 dashed, 5 dash-dot; the nearest known rate otherwise.
+
+    Raises:
+        ValueError: `rate` is not above 0.
+    """
+    check_positive("rate", float(rate))
+    return _LINES[min(_LINES, key=lambda key: (abs(key - rate), key))]
+
+
+def signed_norm(*values: Any) -> Normalize:
+    """The symmetric scale around zero that holds all of `values` (arrays or numbers), for use with `SIGNED`.
+
+    All zeros give the scale from -1 to 1.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    limit = max((float(np.max(np.abs(value), initial=0.0)) for value in map(np.asarray, values)), default=0.0)
+    if not math.isfinite(limit):
+        raise ValueError("values: a NaN or an infinite number cannot be put on a colour scale.")
+    return Normalize(-(limit or 1.0), limit or 1.0)
+
+
+def wrapped(text: str, width: int) -> str:
+    """`text` in lines of at most `width` characters, about equally long: no last line of a single word.
+
+    Example:
+        >>> wrapped("one two three four", 14).splitlines()
+        ['one two', 'three four']
+    """
+    fewest = len(textwrap.wrap(text, width))
+    balanced = (textwrap.wrap(text, shorter) for shorter in range(max(1, len(text) // max(1, fewest)), width + 1))
+    return "\n".join(next((lines for lines in balanced if len(lines) <= fewest), [text]))
+
+
+@contextmanager
+def style(name: str = "paper") -> Iterator[None]:
+    """Figures made inside the context have rfkit's look; matplotlib's settings are as before afterwards.
+
+    Fonts go into PDF as TrueType (type 42), and text in SVG stays text.
+
+    Args:
+        name: size of text and lines: "paper", "notebook" or "talk".
+
+    Raises:
+        ValueError: `name` is none of these.
+    """
+    check_choice("style", name, _SIZES)
+    size = _SIZES[name]
+    settings: dict[Any, Any] = {
+        "font.family": "DejaVu Sans",
+        "font.size": size,
+        "axes.titlesize": size * 1.05,
+        "axes.labelsize": size,
+        "xtick.labelsize": size * 0.9,
+        "ytick.labelsize": size * 0.9,
+        "legend.fontsize": size * 0.9,
+        "figure.titlesize": size * 1.15,
+        "axes.linewidth": size * 0.08,
+        "lines.linewidth": size * 0.16,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "svg.fonttype": "none",
+    }
+    with mpl.rc_context(settings):
+        yield

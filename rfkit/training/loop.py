@@ -1,0 +1,433 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rfkit._checks import check_positive
+from rfkit.data.dataset import Dataset
+from rfkit.data.opening import open_data
+from rfkit.models.registry import create_model
+from rfkit.models.weights import load_weights, save_weights
+from rfkit.training.batches import Batches, count_steps, held_in_memory
+from rfkit.training.cards import make_card
+from rfkit.training.checkpoint import CHECKPOINT, DivergenceError, load_checkpoint, save_checkpoint
+from rfkit.training.environment import describe_environment
+from rfkit.training.evaluation import Scores, evaluate
+from rfkit.training.events import Events
+from rfkit.training.folder import LOG, WEIGHTS, add_session, claim, run_identity, write_log
+from rfkit.training.interruption import Interruption
+from rfkit.training.losses import weigh_classes
+from rfkit.training.precision import depthwise_in_single_precision
+from rfkit.training.recipe import Recipe, get_recipe
+from rfkit.training.steps import Stepper
+
+__all__ = ["RunResult", "train"]
+
+# Reading a loss makes a GPU wait, so there it is done once in so many steps.
+_STEPS_BETWEEN_READS = {"cpu": 1, "cuda": 20}
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a call of `train` left behind.
+
+    Attributes:
+        model: The trained network, on the device it was trained on.
+        out: The run folder.
+        weights: The half-precision weights with their card.
+        log: One row an epoch: epoch, step, learning_rate, loss, miou (NaN where not evaluated), images_per_second,
+            seconds, total_seconds.
+        scores: Of the weights file after reloading it, or None without an evaluation set.
+        steps: Steps taken in all.
+        epochs: Epochs finished.
+        horizon_epochs: Epochs that the recipe's schedule has.
+    """
+
+    model: nn.Module
+    out: Path
+    weights: Path
+    log: pd.DataFrame
+    scores: Scores | None
+    steps: int
+    epochs: int
+    horizon_epochs: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """The log."""
+        return self.log
+
+
+def train(
+    model: str | nn.Module,
+    data: str | Dataset,
+    *,
+    root: str | Path | None = None,
+    split: str = "trainval",
+    recipe: str | Recipe = "camvid-paper-half",
+    out: str | Path,
+    resume: bool = True,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    evaluation: str | Dataset | None = None,
+    evaluate_every: int = 0,
+    stop_after: int | None = None,
+    checkpoint_minutes: float = 5.0,
+    threads: int | None = None,
+    workers: int = 0,
+    model_options: dict[str, Any] | None = None,
+    progress: bool = True,
+    tensorboard: bool = True,
+    **overrides: Any,
+) -> RunResult:
+    """Train a network into the folder `out`, or go on with the run that is there; the same call does both.
+
+    A run that was interrupted, killed included, and called again ends with the same weights as one that was not: bit
+    for bit on a CPU with the same number of threads. The learning rate falls to zero at the end of `epochs`, which is
+    fixed by the first call; to train a part of a run now and the rest later, use `stop_after`.
+
+    The folder holds recipe.json (every number), environment.json, log.csv (a row an epoch), checkpoint.pt,
+    weights.safetensors with its card, and TensorBoard events where tensorboard is installed.
+
+    Args:
+        model: A name for `create_model`, built with `seed`; or a module, which is trained in place.
+        data: A name for `open_data`, or a data set.
+        root: Folder of the data set, where `data` is a name that needs one.
+        split: Split to train on, where `data` is a name.
+        recipe: Name of a recipe, or a recipe.
+        out: Run folder.
+        resume: Go on where the folder holds this run; with False such a folder is an error.
+        epochs: Instead of the recipe's, of the first call and every later one.
+        seed: Of initial weights, order and augmentation.
+        device: None: the GPU where there is one, else the CPU.
+        evaluation: A split of the same data, or a data set, that is scored at the end.
+        evaluate_every: Also score after every so many epochs; 0: only at the end.
+        stop_after: Stop when so many epochs of the run are done in all.
+        checkpoint_minutes: Time between checkpoints; 0: after every step.
+        threads: Threads of the CPU while training; None: as they are.
+        workers: Processes that read and augment; 0: this one.
+        model_options: Options for `create_model`, where `model` is a name.
+        progress: Whether to show bars.
+        tensorboard: Whether to write TensorBoard events where tensorboard is installed.
+        **overrides: Fields of `Recipe` that take another value.
+
+    Returns:
+        The network, its log and its scores.
+
+    Raises:
+        ValueError: An argument or override is not allowed, or `out` holds another run.
+        DivergenceError: The loss or a weight is no longer finite.
+        KeyboardInterrupt: On Ctrl-C, after a checkpoint was written; the message says how to go on.
+
+    Example:
+        >>> import tempfile
+        >>> from rfkit.data.scenes import Scenes
+        >>> scenes = Scenes(size=(32, 32), length=4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = train("dwrseg_b", scenes, out=folder, epochs=1, batch_size=2, frame_size=(32, 32),
+        ...                    crop_size=(32, 32), progress=False, tensorboard=False)
+        >>> result.steps
+        2
+    """
+    plan = get_recipe(recipe, **overrides, **({} if epochs is None else {"epochs": epochs}))
+    for name, value in (("stop_after", stop_after), ("threads", threads)):
+        if value is not None:
+            check_positive(name, value)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dataset = open_data(data, root, split=split) if isinstance(data, str) else data
+    scored = _evaluation_set(evaluation, data, root, classes=dataset.classes)
+    run = _Run(
+        _network(model, dataset, seed, model_options),
+        dataset,
+        plan,
+        seed=seed,
+        device=device,
+        out=Path(out),
+        workers=workers,
+        scored=scored,
+        evaluate_every=evaluate_every,
+        checkpoint_minutes=checkpoint_minutes,
+        progress=progress,
+    )
+    with _process_settings(threads, device), Interruption() as interruption:
+        run.start(resume=resume)
+        events = Events(run.out, enabled=tensorboard, epochs=len(run.log))
+        try:
+            run.train(min(plan.epochs, stop_after or plan.epochs), interruption, events)
+        finally:
+            events.close()
+        return run.finish()
+
+
+class _Run:
+    """One run while it is being trained."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        out: Path,
+        workers: int,
+        scored: Dataset | None,
+        evaluate_every: int,
+        checkpoint_minutes: float,
+        progress: bool,
+    ) -> None:
+        self.model, self.data, self.recipe, self.seed, self.device, self.out = model, data, recipe, seed, device, out
+        self.workers, self.progress = workers, progress
+        self.scored, self.evaluate_every = scored, evaluate_every
+        self.checkpoint_minutes = checkpoint_minutes
+        self.steps_per_epoch = count_steps(data, recipe)
+        self.total_steps = self.steps_per_epoch * recipe.epochs
+        # What a checkpoint holds beside weights and optimiser.
+        self.step = 0
+        self.epoch_loss = 0.0
+        self.epoch_seconds = 0.0
+        self.log: list[dict[str, Any]] = []
+        self._saved_step = -1
+        self._unread: list[Tensor] = []
+        self._last_loss = float("nan")
+
+    def start(self, *, resume: bool) -> None:
+        """Claim the folder, read what is there, and bring everything to the device."""
+        identity = run_identity(
+            self.model, self.data, self.recipe, seed=self.seed, steps_per_epoch=self.steps_per_epoch
+        )
+        claim(self.out, identity, resume=resume)
+        state = load_checkpoint(self.out)
+        self.data = held_in_memory(self.data, device=self.device, progress=self.progress)
+        self.batches = Batches(self.data, self.recipe, seed=self.seed, device=self.device, workers=self.workers)
+        self.stepper = Stepper(
+            self.model,
+            self.recipe,
+            seed=self.seed,
+            total_steps=self.total_steps,
+            device=self.device,
+            class_weights=weigh_classes(self.data, self.recipe.class_weights, device=self.device),
+        )
+        if state is not None:
+            self._restore(state)
+        add_session(self.out, {"started": _now(), "step": self.step, **describe_environment(self.device)})
+        write_log(self.out, self.log)
+        if state is None:
+            self.checkpoint()
+
+    def train(self, last_epoch: int, interruption: Interruption, events: Events) -> None:
+        """Take the steps that are left up to the end of `last_epoch`."""
+        self._saved_at = time.monotonic()
+        bar = _bar(last_epoch * self.steps_per_epoch, self.step, enabled=self.progress)
+        with bar, depthwise_in_single_precision(self.model):
+            for epoch in range(self.step // self.steps_per_epoch, last_epoch):
+                begun = time.monotonic() - self.epoch_seconds
+                for images, labels in self.batches.epoch(epoch, start=self.step % self.steps_per_epoch):
+                    self._unread.append(self.stepper.take(images, labels, step=self.step))
+                    self.step += 1
+                    last = self.step % self.steps_per_epoch == 0
+                    if last or len(self._unread) >= _STEPS_BETWEEN_READS.get(self.device.type, 1):
+                        self._read_losses()
+                    self.epoch_seconds = time.monotonic() - begun
+                    self._show(bar, epoch)
+                    if last:
+                        events.add(self._end_epoch(epoch))
+                    if interruption.requested:
+                        self._interrupted()
+                    if time.monotonic() - self._saved_at >= 60 * self.checkpoint_minutes:
+                        self.checkpoint()
+
+    def finish(self) -> RunResult:
+        """The last checkpoint, and the scores of the weights file as it lies there."""
+        self.checkpoint()
+        scores = None
+        if self.scored is not None:
+            reloaded = copy.deepcopy(self.model)
+            load_weights(reloaded, self.out / WEIGHTS)
+            scores = self._evaluate(reloaded)
+            self._save_weights(scores)
+        return RunResult(
+            model=self.model,
+            out=self.out,
+            weights=self.out / WEIGHTS,
+            log=pd.read_csv(self.out / LOG),
+            scores=scores,
+            steps=self.step,
+            epochs=self.step // self.steps_per_epoch,
+            horizon_epochs=self.recipe.epochs,
+        )
+
+    def checkpoint(self) -> None:
+        """Write the state of the run, and its weights as others read them."""
+        self._read_losses()
+        if self.step != self._saved_step:
+            state = {
+                "step": self.step,
+                "epoch_loss": self.epoch_loss,
+                "epoch_seconds": self.epoch_seconds,
+                "log": self.log,
+                "model": self.model.state_dict(),
+                "optimizer": self.stepper.optimizer.state_dict(),
+            }
+            try:
+                save_checkpoint(self.out, state)
+            except DivergenceError as error:
+                raise self._divergence(f"after step {self.step - 1}, {error}", self.step - 1) from error
+            self._saved_step = self.step
+        self._save_weights()
+        self._saved_at = time.monotonic()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.log = state["step"], state["log"]
+        self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
+
+    def _save_weights(self, scores: Scores | None = None) -> None:
+        card = make_card(
+            self.model,
+            self.data,
+            self.recipe,
+            seed=self.seed,
+            step=self.step,
+            steps_per_epoch=self.steps_per_epoch,
+            device=self.device,
+            scores=scores,
+        )
+        save_weights(self.model, self.out / WEIGHTS, card=card)
+
+    def _read_losses(self) -> None:
+        """Add the losses that are still on the device to the epoch's, and stop at one that is not finite."""
+        losses = torch.stack(self._unread).tolist() if self._unread else []
+        first = self.step - len(losses)
+        self._unread.clear()
+        for place, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                raise self._divergence(f"the loss of step {first + place} is {loss}", first + place)
+            self.epoch_loss += loss
+            self._last_loss = loss
+
+    def _divergence(self, what: str, step: int) -> DivergenceError:
+        return DivergenceError(
+            f"Training diverged: {what}, at learning rate {self.stepper.learning_rate(step):.6g}. The last good "
+            f"checkpoint is {self.out / CHECKPOINT}. The same call would diverge again: use a lower learning_rate, "
+            "warmup_steps, clip_norm or precision='fp32', in another folder."
+        )
+
+    def _end_epoch(self, epoch: int) -> dict[str, Any]:
+        """Write the row of an epoch that is done, and start counting anew."""
+        done = epoch + 1
+        due = self.evaluate_every and done % self.evaluate_every == 0
+        row = {
+            "epoch": done,
+            "step": self.step,
+            "learning_rate": self.stepper.learning_rate(self.step - 1),
+            "loss": self.epoch_loss / self.steps_per_epoch,
+            "miou": self._evaluate(self.model).miou if self.scored is not None and due else float("nan"),
+            "images_per_second": self.steps_per_epoch * self.recipe.batch_size / max(self.epoch_seconds, 1e-9),
+            "seconds": self.epoch_seconds,
+            "total_seconds": self.epoch_seconds + (self.log[-1]["total_seconds"] if self.log else 0.0),
+        }
+        self.log.append(row)
+        write_log(self.out, self.log)
+        self.epoch_loss, self.epoch_seconds = 0.0, 0.0
+        return row
+
+    def _evaluate(self, model: nn.Module) -> Scores:
+        assert self.scored is not None
+        return evaluate(model, self.scored, device=self.device, size=self.recipe.frame_size, progress=self.progress)
+
+    def _show(self, bar: tqdm, epoch: int) -> None:
+        images = (self.step % self.steps_per_epoch or self.steps_per_epoch) * self.recipe.batch_size
+        scored = [row["miou"] for row in self.log if not math.isnan(row["miou"])]
+        parts = [
+            f"epoch {epoch + 1}/{self.recipe.epochs}",
+            f"{images / max(self.epoch_seconds, 1e-9):.1f} images/s",
+            f"loss {self._last_loss:.3f}",
+            *(f"mIoU {100 * miou:.1f}" for miou in scored[-1:]),
+        ]
+        bar.set_postfix_str(", ".join(parts), refresh=False)
+        bar.update(self.step - bar.n)
+
+    def _interrupted(self) -> None:
+        self.checkpoint()
+        raise KeyboardInterrupt(
+            f"Training stopped after step {self.step} of {self.total_steps}. Everything is in {self.out}: make the "
+            "same call again to go on."
+        )
+
+
+def _evaluation_set(
+    evaluation: str | Dataset | None, data: str | Dataset, root: str | Path | None, *, classes: tuple[str, ...]
+) -> Dataset | None:
+    if isinstance(evaluation, str):
+        if not isinstance(data, str):
+            raise ValueError(
+                f"evaluation={evaluation!r} names a split, but data is a data set; give a data set here too."
+            )
+        return open_data(data, root, split=evaluation)
+    if evaluation is not None and tuple(evaluation.classes) != tuple(classes):
+        raise ValueError(
+            f"evaluation has the classes {', '.join(evaluation.classes)}; data has {', '.join(classes)}: they must be "
+            "equal."
+        )
+    return evaluation
+
+
+def _network(model: str | nn.Module, data: Dataset, seed: int, options: dict[str, Any] | None) -> nn.Module:
+    if isinstance(model, str):
+        return create_model(model, num_classes=len(data.classes), seed=seed, **(options or {}))
+    if options:
+        raise ValueError(
+            f"model_options={options!r} goes with the name of a model only; model is a {type(model).__name__}."
+        )
+    classes = getattr(model, "num_classes", len(data.classes))
+    if classes != len(data.classes):
+        raise ValueError(f"model has num_classes={classes}; {data.name} has {len(data.classes)} classes.")
+    return model
+
+
+@contextmanager
+def _process_settings(threads: int | None, device: torch.device) -> Iterator[None]:
+    """The wanted threads, and a global generator that is given back as it was."""
+    former = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            torch.set_num_threads(former)
+
+
+def _bar(total: int, initial: int, *, enabled: bool) -> tqdm:
+    # A log file needs a line now and then, a person something that moves.
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(
+        total=total,
+        initial=min(initial, total),
+        desc="Training",
+        unit="step",
+        mininterval=0.5 if watched else 30,
+        disable=not enabled,
+    )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,83 @@
+"""Recording outputs of layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rfkit.hooks import capture, find_layers
+from rfkit.models.registry import create_model
+
+
+class _Overwriting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 1)
+        self.pair = _Pair()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x.mul_(0)
+        return self.pair(x)["first"]
+
+
+class _Pair(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
+        return {"first": x + 1, "rest": (x, x + 2)}
+
+
+def _leftover(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def test_an_output_is_kept_as_the_layer_returned_it() -> None:
+    model = _Overwriting()
+    x = torch.randn(1, 1, 2, 2)
+    with capture(model, ["conv", "pair"]) as outputs:
+        model(x)
+    torch.testing.assert_close(outputs["conv"], model.conv(x))
+    assert set(outputs["pair"]) == {"first", "rest"}
+    assert isinstance(outputs["pair"]["rest"], tuple)
+    assert _leftover(model) == 0
+
+
+def test_gradients_flow_through_a_record() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True))
+    x = torch.randn(1, 1, 2, 2, requires_grad=True)
+    with capture(model, "0") as outputs:
+        model(x)
+    outputs["0"].sum().backward()
+    assert x.grad is not None
+
+
+def test_names_patterns_and_modules_mean_the_same_layers() -> None:
+    model = create_model("dwrseg_b", blocks=(2, 1, 1))
+    assert list(find_layers(model, "stage2.*.region")) == ["stage2.0.region", "stage2.1.region"]
+    assert list(find_layers(model, [model.stage2[1], "stem"])) == ["stem", "stage2.1"]
+
+
+def test_nothing_stays_on_the_model_after_an_error() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(3, 1, 1))
+    with pytest.raises(RuntimeError), capture(model, "*"):
+        model(torch.zeros(1, 1, 8, 8))
+    assert _leftover(model) == 0
+
+
+@pytest.mark.parametrize("layers", ["stage2.7", ["stem", "stage9*"]])
+def test_a_name_that_matches_nothing_leaves_no_hook(layers: object) -> None:
+    model = create_model("dwrseg_b", blocks=(1, 1, 1))
+    with pytest.raises(ValueError, match="is not known"), capture(model, layers):
+        pass
+    assert _leftover(model) == 0
+
+
+def test_the_nearest_names_are_listed() -> None:
+    model = create_model("dwrseg_b", blocks=(1, 1, 1))
+    with pytest.raises(ValueError, match=r"Did you mean 'stage2\.0\.region'"):
+        find_layers(model, "stage2.0.regoin")
+
+
+def test_a_module_of_another_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="the Conv2d given is not a module of this Sequential"):
+        find_layers(nn.Sequential(nn.ReLU()), nn.Conv2d(1, 1, 1))
