@@ -57,7 +57,7 @@ constraints: $(STAMP)
 	@mv constraints.tmp constraints.txt
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .rfkit-cache
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .rfkit-cache figures/.rfkit-cache
 	find rfkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
