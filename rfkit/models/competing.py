@@ -33,8 +33,8 @@ def probe(
     Args:
         model: any network; it is not changed.
         dilations: dilation rates that compete in every block.
-        stages: stage name -> names or patterns of the blocks to replace. Default: the blocks in `model.stages`, all
-            stages but the stem.
+        stages: stage name -> names or patterns of the blocks to replace; of what a pattern matches, the outermost
+            modules. Default: the blocks in `model.stages`, all stages but the stem.
         region_ratio: region maps per output channel of a block.
         input_size: (channels, height, width) of the image with which the blocks' shapes are measured.
         seed: draws the new weights from this seed, leaving the global generator as it was.
@@ -77,7 +77,12 @@ def _targets(model: nn.Module, stages: Mapping[str, str | Sequence[str]] | None)
                 f"stages: {type(model).__name__} does not list its stages; give stages={{'stage name': 'block names'}}."
             )
         stages = {stage.name: stage.blocks for stage in known if stage.name != "stem"}
-    targets = {stage: list(find_layers(model, blocks)) for stage, blocks in stages.items()}
+    targets = {
+        stage: [
+            name for pattern in ([blocks] if isinstance(blocks, str) else blocks) for name in _outermost(model, pattern)
+        ]
+        for stage, blocks in stages.items()
+    }
     names = [name for blocks in targets.values() for name in blocks]
     for name in names:
         if name == "":
@@ -88,6 +93,12 @@ def _targets(model: nn.Module, stages: Mapping[str, str | Sequence[str]] | None)
         if inside:
             raise ValueError(f"stages: block {name!r} lies inside block {inside[0]!r}; name one of them.")
     return targets
+
+
+def _outermost(model: nn.Module, pattern: str) -> list[str]:
+    """What `pattern` matches, without what lies inside another match: "layer1.*" means the blocks, not their parts."""
+    names = list(find_layers(model, pattern))
+    return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
 
 
 def _measure(
