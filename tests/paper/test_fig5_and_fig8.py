@@ -78,9 +78,10 @@ def test_fig8_shows_three_stages_the_initialisation_and_the_claims() -> None:
     assert set(frame[frame["series"] == "ratio"]["measure"]) == {"weight", "gain"}
     ratio = frame[(frame["ratio"] == "d1/d3") & (frame["stage"] == "stage2")]["value"].iloc[0]
     assert ratio == pytest.approx(4, rel=0.1)
-    untouched = next(panel for panel in result.panels.panels if panel.name == "stage4")
-    pooled = np.mean([branch.probability for branch in untouched.branches], axis=0)
-    np.testing.assert_allclose(untouched.initial, pooled)
+    before = StubContext().initial_model("probe_dwrseg_l").stage2[0].merge.conv.weight.detach().abs().flatten().numpy()
+    low = next(panel for panel in result.panels.panels if panel.name == "stage2")
+    counts, _ = np.histogram(before, low.edges)
+    np.testing.assert_allclose(low.initial, counts / len(before))
 
 
 def test_fig8_of_a_short_training_decides_nothing_and_says_how_short() -> None:
