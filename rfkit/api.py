@@ -209,7 +209,7 @@ def train(model: str | nn.Module, data: str | Dataset, *, out: str | Path, **opt
     """Train a network into the folder `out`, or go on with the run that is there; the same call does both.
 
     `rfkit.training.loop.train` does the work and documents every option. This call also draws `curves.png` in the run
-    folder, from its log, when training ends, be it by the last epoch, by Ctrl-C or by an error.
+    folder, from its log, at each checkpoint and when training ends, be it by the last epoch, by Ctrl-C or by an error.
 
     Args:
         model: a name for `rfkit.create_model`, built with `seed`; or a module, which is trained in place.
@@ -232,7 +232,7 @@ def train(model: str | nn.Module, data: str | Dataset, *, out: str | Path, **opt
     from rfkit.training.loop import train as run
 
     try:
-        return run(model, data, out=out, **options)
+        return run(model, data, out=out, **{"on_checkpoint": _draw_curves, **options})
     finally:
         _draw_curves(Path(out))
 

@@ -39,6 +39,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "fig7": "rfkit.paper.fig7_competing_branches",
         "fig8": "rfkit.paper.fig8_branch_weights",
         "fig8_dwrseg": "rfkit.paper.fig8_dwrseg",
+        "training": "rfkit.paper.training_curves",
         "table1": "rfkit.paper.table1",
         "table2": "rfkit.paper.table2",
         "table3": "rfkit.paper.table3",
@@ -220,11 +221,15 @@ def _inputs(names: Iterable[str], context: Context) -> dict[str, Any]:
         elif kind == "weights" and which == "*":
             found |= {f"weights:{path.name}": sha256(path.read_bytes()) for path, _ in context.weights_files()}
             found.setdefault("weights", "all")
+        elif kind == "logs":
+            logs = context.logs()
+            found |= {f"log:{card.model}-{card.seed}": sha256(path.read_bytes()) for path, card in logs}
+            found.setdefault("logs", "all")
         elif kind == "weights":
             path = context.weights_file(which)
             found[name] = None if path is None else {"file": path.name, "sha256": context.weights_hash(which)}
         else:
-            raise ValueError(f"INPUTS: {name!r} is not known; allowed: 'data', 'weights:MODEL', 'weights:*'.")
+            raise ValueError(f"INPUTS: {name!r} is not known; allowed: 'data', 'logs', 'weights:MODEL', 'weights:*'.")
     return found
 
 

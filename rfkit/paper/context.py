@@ -89,6 +89,19 @@ class Context:
         path = self.weights_file(name)
         return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
+    def logs(self) -> tuple[tuple[Path, Card], ...]:
+        """The logs of the trainings whose weights were given, else of those that ship, each with its card.
+
+        A log lies beside its weights, as log.csv in a run folder or under the name of the weights file.
+        """
+        found = []
+        for path in _candidates(self.weights) or packaged_weights().values():
+            for log in (path.with_suffix(".csv"), path.with_name("log.csv")):
+                if log.is_file():
+                    found.append((log, read_card(path)))
+                    break
+        return tuple(found)
+
     def card(self, name: str) -> Card:
         """The card of the weights of the network called `name`.
 

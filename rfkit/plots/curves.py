@@ -10,12 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rfkit.plots.style import style
+from rfkit.results import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["plot_curves"]
+__all__ = ["plot_curves", "plot_runs"]
 
+_RUNS = (
+    ("#0077bb", "-"),
+    ("#cc3311", (0, (5, 1.5))),
+    ("#009988", (0, (1.2, 1.2))),
+    ("#aa4499", (0, (6, 1.5, 1.2, 1.5))),
+)
 _LOSS, _RATE, _MIOU = "#333333", "#999933", "#0077bb"
 
 
@@ -55,6 +62,44 @@ def plot_curves(log: pd.DataFrame, *, title: str = "", look: str = "paper") -> F
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if title:
             figure.suptitle(title)
+    return figure
+
+
+def plot_runs(logs: Table, *, look: str = "paper") -> Figure:
+    """Several trainings side by side: mean loss of each epoch on the left, mIoU in percent on the right.
+
+    Args:
+        logs: columns run (its name in the legend), epoch, loss and miou (0 to 1, None where it was not measured).
+        look: size of text, see `rfkit.plots.style.style`.
+
+    Returns:
+        The figure, not shown or saved.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    for column in ("run", "epoch", "loss", "miou"):
+        if column not in logs.columns:
+            raise ValueError(f"logs has no column {column!r}; it has {', '.join(logs.columns)}.")
+    frame = logs.to_frame()
+    with style(look):
+        scale = plt.rcParams["font.size"] / 8
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2 * scale, 2.9 * scale), layout="constrained")
+        for index, (name, log) in enumerate(frame.groupby("run", sort=False)):
+            colour, line = _RUNS[index % len(_RUNS)]
+            left.plot(log["epoch"], log["loss"], color=colour, linestyle=line, label=name)
+            measured = log[log["miou"].notna()]
+            percent = 100 * measured["miou"].astype(float)
+            right.plot(measured["epoch"], percent, color=colour, linestyle=line, marker="o", markersize=3, label=name)
+        left.set_ylabel("training loss (nats)")
+        right.set_ylabel("mIoU (%)")
+        right.set_ylim(bottom=0)
+        for ax in (left, right):
+            ax.set_xlabel("epoch")
+            ax.set_xlim(left=0)
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        handles, names = left.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
     return figure
 
 

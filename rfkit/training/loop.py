@@ -7,7 +7,7 @@ import datetime
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,7 @@ def train(
     model_options: dict[str, Any] | None = None,
     progress: bool = True,
     tensorboard: bool = True,
+    on_checkpoint: Callable[[Path], None] | None = None,
     **overrides: Any,
 ) -> RunResult:
     """Train a network into the folder `out`, or go on with the run that is there; the same call does both.
@@ -124,6 +125,7 @@ def train(
         model_options: Options for `create_model`, where `model` is a name.
         progress: Whether to show bars.
         tensorboard: Whether to write TensorBoard events where tensorboard is installed.
+        on_checkpoint: Called with the run folder after each checkpoint, for example to draw its log.
         **overrides: Fields of `Recipe` that take another value.
 
     Returns:
@@ -163,6 +165,7 @@ def train(
         evaluate_every=evaluate_every,
         checkpoint_minutes=checkpoint_minutes,
         progress=progress,
+        on_checkpoint=on_checkpoint,
     )
     with _process_settings(threads, device), Interruption() as interruption:
         run.start(resume=resume)
@@ -191,11 +194,12 @@ class _Run:
         evaluate_every: int,
         checkpoint_minutes: float,
         progress: bool,
+        on_checkpoint: Callable[[Path], None] | None,
     ) -> None:
         self.model, self.data, self.recipe, self.seed, self.device, self.out = model, data, recipe, seed, device, out
         self.workers, self.progress = workers, progress
         self.scored, self.evaluate_every = scored, evaluate_every
-        self.checkpoint_minutes = checkpoint_minutes
+        self.checkpoint_minutes, self.on_checkpoint = checkpoint_minutes, on_checkpoint
         self.steps_per_epoch = count_steps(data, recipe)
         self.total_steps = self.steps_per_epoch * recipe.epochs
         # What a checkpoint holds beside weights and optimiser.
@@ -291,6 +295,8 @@ class _Run:
                 raise self._divergence(f"after step {self.step - 1}, {error}", self.step - 1) from error
             self._saved_step = self.step
         self._save_weights()
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(self.out)
         self._saved_at = time.monotonic()
 
     def _restore(self, state: dict[str, Any]) -> None:

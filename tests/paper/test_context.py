@@ -12,6 +12,7 @@ from rfkit.data.scenes import Scenes
 from rfkit.models.registry import create_model
 from rfkit.models.weights import Card, save_weights
 from rfkit.paper import context as context_module
+from rfkit.paper import training_curves
 from rfkit.paper.context import Context, MissingInput
 
 
@@ -132,3 +133,21 @@ def test_without_a_data_set_the_images_are_scenes_of_the_seed(tmp_path: Path) ->
 def test_what_the_images_are(data: str | None, frames: bool, label: str, tmp_path: Path) -> None:
     context = Context(out=tmp_path, data=data)
     assert (context.shows_frames, context.data_label) == (frames, label)
+
+
+def test_logs_lie_beside_their_weights(tmp_path: Path, shipped: dict) -> None:
+    assert Context(out=tmp_path).logs() == ()
+    shipped["dwrseg_b", "camvid"] = save(tmp_path / "dwrseg_b-camvid.safetensors", seed=1)
+    beside = tmp_path / "dwrseg_b-camvid.csv"
+    beside.write_text("epoch,step,learning_rate,loss,miou\n1,2,0.1,0.5,\n")
+    ((path, card),) = Context(out=tmp_path).logs()
+    assert (path, card.seed) == (beside, 1)
+    save(tmp_path / "runs" / "b" / "weights.safetensors", seed=2)
+    log = tmp_path / "runs" / "b" / "log.csv"
+    log.write_text("epoch,step,learning_rate,loss,miou\n1,2,0.1,0.5,\n2,4,0.05,0.4,0.25\n")
+    context = Context(out=tmp_path, weights=tmp_path / "runs")
+    ((path, card),) = context.logs()
+    assert (path, card.seed) == (log, 2)
+    table = training_curves.compute(context)
+    assert table.columns["miou"] == (None, 0.25)
+    assert table.columns["run"] == ("dwrseg_b, camvid , seed 2",) * 2

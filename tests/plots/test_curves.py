@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rfkit.plots.curves import plot_curves
+from rfkit.plots.curves import plot_curves, plot_runs
+from rfkit.results import Table
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +47,23 @@ def test_a_log_that_cannot_be_drawn_says_why() -> None:
         plot_curves(log()[["epoch"]])
     with pytest.raises(ValueError, match="log has no row: not one epoch was finished"):
         plot_curves(log(0))
+
+
+def test_runs_are_lines_of_their_own_with_miou_in_percent() -> None:
+    logs = Table(
+        "training",
+        {
+            "run": ("a", "a", "b"),
+            "epoch": (1, 2, 1),
+            "loss": (2.0, 1.0, 3.0),
+            "miou": (None, 0.25, 0.5),
+        },
+    )
+    figure = plot_runs(logs)
+    left, right = figure.axes
+    assert [line.get_label() for line in left.lines] == ["a", "b"]
+    assert [list(line.get_ydata()) for line in left.lines] == [[2.0, 1.0], [3.0]]
+    assert [list(line.get_ydata()) for line in right.lines] == [[25.0], [50.0]]
+    assert len({line.get_color() for line in left.lines}) == 2
+    with pytest.raises(ValueError, match="logs has no column 'miou'"):
+        plot_runs(Table("x", {"run": (), "epoch": (), "loss": ()}))

@@ -1,0 +1,46 @@
+"""How the weights behind the figures were trained: loss and mIoU over the epochs."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rfkit.paper.context import Context, MissingInput
+from rfkit.plots.curves import plot_runs
+from rfkit.results import Table
+
+__all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw"]
+
+NAME = "training"
+CAPTION = (
+    "Training of the weights behind the figures. Left: mean loss of each epoch (cross-entropy of the hard pixels "
+    "alone, which stays high while the network learns). Right: mIoU on the test split; the score that counts is the last one. "
+    "Each run ends where its learning rate reaches zero."
+)
+INPUTS = ("logs",)
+_COLUMNS = ("epoch", "step", "learning_rate", "loss", "miou")
+
+
+def compute(context: Context) -> Table:
+    """The logs of the trainings at hand, one row an epoch.
+
+    Columns: `run` (network, data and seed), then `epoch`, `step`, `learning_rate`, `loss`, `miou` (0 to 1, None where
+    it was not measured).
+
+    Raises:
+        MissingInput: there is no log.
+    """
+    logs = context.logs()
+    if not logs:
+        raise MissingInput("there is no log of a training: none ships with rfkit, none was given.")
+    frames = []
+    for path, card in logs:
+        frame = pd.read_csv(path)[list(_COLUMNS)].astype(object)
+        frame.insert(0, "run", f"{card.model}, {card.data} {card.split}, seed {card.seed}")
+        frames.append(frame.where(frame.notna(), None))
+    return Table.from_frame(NAME, pd.concat(frames, ignore_index=True), caption=CAPTION)
+
+
+def draw(result: Table) -> Figure:
+    """Loss and mIoU side by side, a line for each run."""
+    return plot_runs(result)
