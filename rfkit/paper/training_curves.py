@@ -14,10 +14,10 @@ __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw"]
 NAME = "training"
 CAPTION = (
     "Training of the weights behind the figures. Left: mean loss of each epoch (cross-entropy of the hard pixels "
-    "alone, which stays high while the network learns). Right: mIoU on the test split; the score that counts is the last one. "
-    "Each run ends where its learning rate reaches zero."
+    "alone, which stays high while the network learns). Right: mIoU on the test split, of which the last one counts; it "
+    "is that of the weights file. A run is finished where its learning rate reaches zero."
 )
-INPUTS = ("logs",)
+INPUTS = ("logs", "weights:*")
 _COLUMNS = ("epoch", "step", "learning_rate", "loss", "miou")
 
 
@@ -25,7 +25,7 @@ def compute(context: Context) -> Table:
     """The logs of the trainings at hand, one row an epoch.
 
     Columns: `run` (network, data and seed), then `epoch`, `step`, `learning_rate`, `loss`, `miou` (0 to 1, None where
-    it was not measured).
+    it was not measured; in a run's last row that of its weights file as it ships).
 
     Raises:
         MissingInput: there is no log.
@@ -36,6 +36,8 @@ def compute(context: Context) -> Table:
     frames = []
     for path, card in logs:
         frame = pd.read_csv(path)[list(_COLUMNS)].astype(object)
+        if card.scores.get("miou") is not None:
+            frame.loc[frame.index[-1], "miou"] = card.scores["miou"]
         frame.insert(0, "run", f"{card.model}, {card.data} {card.split}, seed {card.seed}")
         frames.append(frame.where(frame.notna(), None))
     return Table.from_frame(NAME, pd.concat(frames, ignore_index=True), caption=CAPTION)
