@@ -14,8 +14,8 @@ __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw"]
 NAME = "training"
 CAPTION = (
     "Training of the weights behind the figures. Left: mean loss of each epoch (cross-entropy of the hard pixels "
-    "alone, which stays high while the network learns). Right: mIoU on the test split, of which the last one counts; it "
-    "is that of the weights file. A run is finished where its learning rate reaches zero."
+    "alone, which stays high while the network learns). Right: mIoU on the test split, of which the last one counts; "
+    "it is that of the weights file. A run is finished where its learning rate reaches zero."
 )
 INPUTS = ("logs", "weights:*")
 _COLUMNS = ("epoch", "step", "learning_rate", "loss", "miou")
