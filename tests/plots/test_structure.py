@@ -59,7 +59,8 @@ def test_a_node_on_a_shortcut_stands_beside_the_branches() -> None:
     long = replace(diagram, nodes=nodes, edges=(*edges, Edge("cat", "more"), Edge("more", "add")))
     long = replace(long, nodes=(*nodes[:-1], Node("more", "BN", "norm"), nodes[-1]))
     lanes = Layout(long).lanes
-    assert lanes["shortcut"] > max(lanes["d1"], lanes["d3"])
+    assert (lanes["d1"], lanes["d3"]) == (-0.5, 0.5)
+    assert lanes["shortcut"] == 1.5
 
 
 def test_everything_described_is_drawn_once(ax: plt.Axes) -> None:
