@@ -1,9 +1,9 @@
-"""Outputs of layers, recorded while a context manager is open."""
+"""What layers take and return, seen while a context manager is open."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from rfkit._checks import unknown_name
 
-__all__ = ["capture", "find_layers"]
+__all__ = ["capture", "find_layers", "observe"]
 
 
 def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
@@ -72,19 +72,45 @@ def capture(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module
         torch.Size([1, 4, 2, 2])
     """
     records: dict[str, Any] = {}
+
+    def keep(name: str, _inputs: tuple[Any, ...], output: Any) -> None:
+        records[name] = _clone(output)
+
+    with observe(model, layers, keep):
+        yield records
+
+
+@contextmanager
+def observe(
+    model: nn.Module,
+    layers: str | nn.Module | Sequence[str | nn.Module],
+    function: Callable[[str, tuple[Any, ...], Any], None],
+) -> Iterator[None]:
+    """While open, call `function(name, inputs, output)` after each call of the layers; an error in it ends the call.
+
+    The hooks are gone when the context closes, also after an error.
+
+    Args:
+        model: any module.
+        layers: names, patterns or modules, see `find_layers`.
+        function: gets the layer's full name, its positional inputs, and its output, none of them cloned.
+
+    Raises:
+        ValueError: a layer is not found.
+    """
     handles = []
     try:
         for name, module in find_layers(model, layers).items():
-            handles.append(module.register_forward_hook(_recorder(records, name)))
-        yield records
+            handles.append(module.register_forward_hook(_caller(function, name)))
+        yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _recorder(records: dict[str, Any], name: str) -> Any:
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        records[name] = _clone(output)
+def _caller(function: Callable[[str, tuple[Any, ...], Any], None], name: str) -> Callable[..., None]:
+    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        function(name, inputs, output)
 
     return hook
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.hooks import capture, find_layers
+from rfkit.hooks import capture, find_layers, observe
 from rfkit.models.registry import create_model
 
 
@@ -81,3 +81,17 @@ def test_the_nearest_names_are_listed() -> None:
 def test_a_module_of_another_model_is_refused() -> None:
     with pytest.raises(ValueError, match="the Conv2d given is not a module of this Sequential"):
         find_layers(nn.Sequential(nn.ReLU()), nn.Conv2d(1, 1, 1))
+
+
+def test_an_error_of_the_observer_ends_the_call_and_leaves_no_hook() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1))
+    seen = []
+
+    def look(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((name, tuple(inputs[0].shape), tuple(output.shape)))
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"), observe(model, "0", look):
+        model(torch.zeros(1, 1, 3, 4))
+    assert seen == [("0", (1, 1, 3, 4), (1, 2, 3, 4))]
+    assert _leftover(model) == 0

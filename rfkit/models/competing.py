@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rfkit.hooks import find_layers
+from rfkit.hooks import find_layers, observe
 from rfkit.nn.branches import check_dilations
 from rfkit.nn.probe import CompetingBranches
 
@@ -105,23 +105,8 @@ def _measure(
     model: nn.Module, names: Sequence[str], input_size: Sequence[int]
 ) -> dict[str, tuple[torch.Size, torch.Size]]:
     shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
-    twin = copy.deepcopy(model).eval()
-    handles = [twin.get_submodule(name).register_forward_hook(_shape_recorder(shapes, name)) for name in names]
-    try:
-        reference = next(twin.parameters(), torch.empty(0))
-        with torch.no_grad():
-            twin(torch.zeros(1, *input_size, device=reference.device, dtype=reference.dtype))
-    finally:
-        for handle in handles:
-            handle.remove()
-    for name in names:
-        if name not in shapes:
-            raise ValueError(f"block {name!r} is never called in the forward pass of {type(model).__name__}.")
-    return {name: shapes[name] for name in names}
 
-
-def _shape_recorder(shapes: dict[str, tuple[torch.Size, torch.Size]], name: str) -> Any:
-    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def measure(name: str, inputs: tuple[Any, ...], output: Any) -> None:
         maps = [value for value in (*inputs, output) if isinstance(value, Tensor) and value.dim() == 4]
         if len(inputs) != 1 or len(maps) != 2:
             raise ValueError(
@@ -132,7 +117,14 @@ def _shape_recorder(shapes: dict[str, tuple[torch.Size, torch.Size]], name: str)
             raise ValueError(f"block {name!r} is called with different shapes: {shapes[name][0]} and {maps[0].shape}.")
         shapes[name] = (maps[0].shape, maps[1].shape)
 
-    return hook
+    twin = copy.deepcopy(model).eval()
+    reference = next(twin.parameters(), torch.empty(0))
+    with torch.no_grad(), observe(twin, names, measure):
+        twin(torch.zeros(1, *input_size, device=reference.device, dtype=reference.dtype))
+    for name in names:
+        if name not in shapes:
+            raise ValueError(f"block {name!r} is never called in the forward pass of {type(model).__name__}.")
+    return {name: shapes[name] for name in names}
 
 
 def _stride(name: str, inputs: torch.Size, outputs: torch.Size) -> int:
