@@ -18,9 +18,8 @@ def depthwise_in_single_precision(model: nn.Module) -> Iterator[None]:
 
     With torch 2.13 on a CPU with avx512_bf16, the weight gradient of a depth-wise convolution with a dilation rate
     above 1 is noise in bfloat16 with channels_last tensors (relative error about 1, some values infinite), while its
-    output and input gradient are right. Training then decays and ends in NaN. In float32 the gradient is right, and
-    a step of DWRSeg's probe is a little faster than in bfloat16 throughout. `benchmarks/depthwise_gradient.py` measures
-    both.
+    output and input gradient are right. In float32 the gradient is right, and a step of DWRSeg's probe is a little
+    faster than in bfloat16 throughout. `benchmarks/depthwise_gradient.py` measures both.
     On other devices, and outside autocast, nothing changes.
 
     Args:
