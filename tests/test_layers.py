@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "rfkit"
 
 LEVELS = {
-    "_types": 0, "_checks": 0, "_files": 0,
+    "_checks": 0, "_files": 0, "_version": 0,
     "nn": 1, "hooks": 1, "data": 1, "metrics": 1, "cost": 1, "results": 1,
     "models": 2, "plots": 2,
     "analysis": 3, "training": 3,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from typing import Any
 
 import numpy as np
 import torch
+
+from rfkit._version import __version__
 
 __all__ = ["describe_environment", "device_name", "software_versions"]
 
@@ -26,8 +27,7 @@ _PREFIX = "MALLOC_"
 def software_versions() -> dict[str, str]:
     """The versions of what takes part in the numbers."""
     versions = {
-        # The package itself stands above this layer; it has been imported before anything in it.
-        "rfkit": sys.modules["rfkit"].__version__,
+        "rfkit": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
