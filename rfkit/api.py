@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rfkit.data.dataset import Dataset, Sample
     from rfkit.models.weights import Card
     from rfkit.paper.manifest import Manifest
-    from rfkit.results import BranchStatistic, BranchWeights
+    from rfkit.results.branches import BranchStatistic, BranchWeights
     from rfkit.training.evaluation import Scores
     from rfkit.training.loop import RunResult
     from rfkit.training.prediction import Predictions

@@ -14,7 +14,7 @@ import rfkit
 
 if TYPE_CHECKING:
     from rfkit.models.weights import Card
-    from rfkit.results import BranchWeights
+    from rfkit.results.branches import BranchWeights
 
 __all__ = ["main"]
 

@@ -93,7 +93,7 @@ def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
     [
         ("import rfkit", ["torch", "numpy", "matplotlib", "pandas", "seaborn", "captum"]),
         ("import rfkit.cli", ["torch", "numpy", "matplotlib", "pandas", "seaborn", "captum"]),
-        ("import rfkit.results", ["torch", "captum", "matplotlib"]),
+        ("import rfkit.results.branches, rfkit.results.regions", ["torch", "captum", "matplotlib"]),
         ("import rfkit.plots.branches, rfkit.plots.regions", ["torch", "captum"]),
         ("import rfkit.analysis.branches", ["matplotlib", "seaborn", "rfkit.models", "rfkit.data"]),
         ("import rfkit.analysis.regions", ["matplotlib", "seaborn", "rfkit.models", "rfkit.data"]),

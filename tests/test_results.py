@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rfkit._checks import DataError
-from rfkit.results import Result, Table
+from rfkit.results.base import Result, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ def test_columns_of_different_length_are_an_error() -> None:
 
 
 def test_results_do_not_import_pandas() -> None:
-    code = "import sys, rfkit.results; print('pandas' in sys.modules)"
+    code = "import sys, rfkit.results.branches; print('pandas' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )

@@ -16,7 +16,7 @@ from rfkit.analysis.images import as_batches
 from rfkit.analysis.ratios import ratio_of, resampled_means
 from rfkit.analysis.stages import stages_of
 from rfkit.analysis.untouched import untouched
-from rfkit.results import MEASURES, BlockWeights, BranchStatistic, BranchWeights, Claim, Ratio
+from rfkit.results.branches import MEASURES, BlockWeights, BranchStatistic, BranchWeights, Claim, Ratio
 
 __all__ = ["branch_ratios", "branch_weights", "fig8_statistic"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rfkit.results import BlockWeights, Ratio, branch_labels
+from rfkit.results.branches import BlockWeights, Ratio, branch_labels
 
 __all__ = ["ratio_of", "resampled_means"]
 

@@ -13,7 +13,7 @@ from rfkit.analysis.images import as_batches, as_picture
 from rfkit.analysis.stages import stages_of
 from rfkit.analysis.untouched import untouched
 from rfkit.hooks import capture, find_layers
-from rfkit.results import RegionMap, RegionMaps, RegionStatistics
+from rfkit.results.regions import RegionMap, RegionMaps, RegionStatistics
 
 __all__ = ["region_maps", "region_statistics"]
 

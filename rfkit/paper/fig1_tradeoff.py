@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rfkit.paper.context import Context
 from rfkit.paper.published import published
 from rfkit.plots.tradeoff import plot_tradeoff
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw"]
 

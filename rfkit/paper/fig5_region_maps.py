@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rfkit.analysis.regions import region_maps
 from rfkit.paper.fig8_branch_weights import training_line
 from rfkit.plots.regions import plot_region_maps
-from rfkit.results import RegionMaps
+from rfkit.results.regions import RegionMaps
 
 if TYPE_CHECKING:
     from rfkit.paper.context import Context

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from rfkit.analysis.branches import branch_ratios, branch_weights, fig8_statistic
 from rfkit.plots.branches import plot_branch_weights
 from rfkit.plots.distributions import BranchPanels, distributions
-from rfkit.results import BranchStatistic, BranchWeights, Result
+from rfkit.results.base import Result
+from rfkit.results.branches import BranchStatistic, BranchWeights
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from rfkit.models.stages import Network
 from rfkit.paper.context import Context
 from rfkit.paper.published import published
 from rfkit.plots.tables import Sheet, markdown, plot_table_figure
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw", "table", "text"]
 

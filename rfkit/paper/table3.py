@@ -10,7 +10,7 @@ from rfkit.paper.context import Context
 from rfkit.paper.ours import own_rows
 from rfkit.paper.published import published
 from rfkit.plots.tables import DASH, Sheet, markdown, plot_table_figure
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw", "text"]
 

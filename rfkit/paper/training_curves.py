@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from rfkit.paper.context import Context, MissingInput
 from rfkit.plots.curves import plot_runs
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw"]
 

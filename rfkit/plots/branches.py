@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rfkit._checks import unknown_name
 from rfkit.plots.distributions import BranchPanel, BranchPanels, distributions
 from rfkit.plots.style import dilation_colour, dilation_line, style, wrapped
-from rfkit.results import BranchStatistic, BranchWeights
+from rfkit.results.branches import BranchStatistic, BranchWeights
 
 __all__ = ["plot_branch_pmf", "plot_branch_weights"]
 

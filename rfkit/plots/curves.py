@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rfkit.plots.style import style
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rfkit.results import Result
+from rfkit.results.base import Result
 
 if TYPE_CHECKING:
     import pandas as pd

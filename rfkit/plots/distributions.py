@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rfkit._checks import check_choice, check_positive
-from rfkit.results import BlockWeights, BranchWeights, Result, pool
+from rfkit.results.base import Result
+from rfkit.results.branches import BlockWeights, BranchWeights, pool
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from rfkit._checks import check_choice
 from rfkit.plots.style import SIGNED, signed_norm, style, wrapped
-from rfkit.results import RegionMap, RegionMaps
+from rfkit.results.regions import RegionMap, RegionMaps
 
 __all__ = ["plot_region_map", "plot_region_maps"]
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rfkit._checks import unknown_name
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 __all__ = ["COLOURS", "plot_tradeoff"]
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rfkit.analysis.branches import branch_ratios, branch_weights, fig8_statistic
 from rfkit.models.competing import probe
 from rfkit.models.registry import create_model
-from rfkit.results import BlockWeights, BranchWeights
+from rfkit.results.branches import BlockWeights, BranchWeights
 
 SMALL = (3, 64, 64)
 

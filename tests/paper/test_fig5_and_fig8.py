@@ -14,7 +14,7 @@ from torch import nn
 from rfkit.models.registry import create_model
 from rfkit.models.weights import Card
 from rfkit.paper import fig5_region_maps, fig8_branch_weights, fig8_dwrseg
-from rfkit.results import Result
+from rfkit.results.base import Result
 
 
 @pytest.fixture(autouse=True)

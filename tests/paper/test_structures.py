@@ -30,7 +30,7 @@ from rfkit.paper.context import Context
 from rfkit.paper.describe import describe
 from rfkit.plots.diagram import Diagram
 from rfkit.plots.style import dilation_colour, style
-from rfkit.results import Result
+from rfkit.results.base import Result
 
 
 def flow(diagram: Diagram) -> list[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ from rfkit.paper import context as context_module
 from rfkit.paper import fig1_tradeoff, table1, table2, table3, table4
 from rfkit.paper.context import Context
 from rfkit.paper.published import published
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 GOLDEN = tomllib.loads((Path(__file__).parents[1] / "golden" / "dwrseg_tables.toml").read_text(encoding="utf-8"))
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rfkit.plots.curves import plot_curves, plot_runs
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from rfkit.plots.regions import plot_region_map, plot_region_maps
 from rfkit.plots.style import SIGNED
-from rfkit.results import RegionMap, RegionMaps
+from rfkit.results.regions import RegionMap, RegionMaps
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from rfkit.plots.diagram import Diagram, Edge, Node, Region, Structure
 from rfkit.plots.layout import Layout, text_width
 from rfkit.plots.structure import natural_size, plot_structure, plot_structures
-from rfkit.results import Result
+from rfkit.results.base import Result
 
 
 def residual(*rates: int) -> Diagram:

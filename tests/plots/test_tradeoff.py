@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 from rfkit.plots.tradeoff import COLOURS, plot_tradeoff
-from rfkit.results import Table
+from rfkit.results.base import Table
 
 POINTS = Table(
     "points",

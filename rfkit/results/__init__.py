@@ -1,0 +1,1 @@
+"""Results of analyses: frozen dataclasses of numpy arrays and plain values, saved without pickle."""
