@@ -11,6 +11,7 @@ import torch
 
 from rfkit._checks import unknown_name
 from rfkit.models.dwrseg import DWRSeg, dwrseg_b, dwrseg_l, probe_dwrseg_l
+from rfkit.models.regseg import RegSeg, regseg, regseg_l
 from rfkit.models.stages import Network
 from rfkit.models.weights import apply_weights, find_weights
 
@@ -20,6 +21,17 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
     "dwrseg_b": dwrseg_b,
     "dwrseg_l": dwrseg_l,
     "probe_dwrseg_l": probe_dwrseg_l,
+    "regseg": regseg,
+    "regseg_l": regseg_l,
+}
+
+# The class whose arguments are the options of each network.
+_CLASSES: dict[str, type[Network]] = {
+    "dwrseg_b": DWRSeg,
+    "dwrseg_l": DWRSeg,
+    "probe_dwrseg_l": DWRSeg,
+    "regseg": RegSeg,
+    "regseg_l": RegSeg,
 }
 
 # Without weights a network is built for Cityscapes, as in the paper.
@@ -48,7 +60,7 @@ def create_model(
             ("camvid"). The options stored with the weights are used unless `options` says otherwise.
         seed: draws the initial weights from this seed, leaving the global generator as it was. Without it they come
             from the global generator, as for any module.
-        **options: of the network, see `rfkit.models.dwrseg.DWRSeg`.
+        **options: of the network, see `rfkit.models.dwrseg.DWRSeg` and `rfkit.models.regseg.RegSeg`.
 
     Returns:
         The module, with `.name`, `.options`, `.num_classes`, `.stages`, and `.card` (the weights' card, or None).
@@ -91,7 +103,7 @@ def _build(name: str, num_classes: int, seed: int | None, options: dict[str, Any
 
 
 def _check_options(name: str, options: dict[str, Any]) -> None:
-    allowed = [*inspect.signature(DWRSeg).parameters][1:]
+    allowed = [*inspect.signature(_CLASSES[name]).parameters][1:]
     for option in options:
         if option not in allowed:
             raise unknown_name(f"option of {name}", option, allowed)
