@@ -16,6 +16,8 @@ SMALL = {
     "probe_dwrseg_l": {"blocks": (1, 1, 1)},
     "regseg": {"blocks": (1, 1), "dilations": ((1,), (1, 2))},
     "regseg_l": {"blocks": (1, 1), "dilations": ((1,), (1, 2))},
+    "frmnet": {"depths": (1, 1, 1, 1), "pyramid_width": 16},
+    "dwrseg_l_frm": {"blocks": (1, 1, 1)},
 }
 
 
@@ -60,10 +62,12 @@ def _check_blocks(model: Network, name: str) -> None:
         assert stage.blocks == ("stem",)
         return
     blocks = [model.get_submodule(block) for block in stage.blocks]
-    rates = {rate for block in blocks for rate in block.dilations or (1,)}
+    rates = {rate for block in blocks for rate in getattr(block, "dilations", ()) or (1,)}
     assert rates == set(stage.dilations)
     assert blocks[-1].out_channels == stage.channels
-    assert [key for key, _ in model.get_submodule(name).named_children()] == [key.split(".")[1] for key in stage.blocks]
+    children = model.get_submodule(name).named_children()
+    same = [f"{name}.{key}" for key, child in children if isinstance(child, type(blocks[-1]))]
+    assert same == list(stage.blocks)
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -78,5 +82,7 @@ def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone(name
 
 @pytest.mark.parametrize("name", list_models())
 def test_an_unknown_option_is_named_with_the_nearest(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"option of {name}='dilation' is not known.*Did you mean 'dilations'"):
-        create_model(name, dilation=3)
+    with pytest.raises(
+        ValueError, match=rf"option of {name}='initialization' is not known.*Did you mean 'initialisation'"
+    ):
+        create_model(name, initialization="he")
