@@ -100,6 +100,47 @@ def extent(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     return (int(rows[0]), int(columns[0]), int(rows[-1]), int(columns[-1])) if len(rows) else None
 
 
+def disagreements(field_map: Any, found: np.ndarray, units: Sequence[Unit]) -> list[str]:
+    """In words, each unit whose box or support in `field_map` is not what the gradients `found` say; empty: all agree.
+
+    A map whose status is "bound" only has to contain what the gradients reach.
+    """
+    problems = []
+    for unit, gradient in zip(units, found, strict=True):
+        mask = gradient > 0
+        expected = extent(mask)
+        if expected is None:
+            problems += _not_empty(field_map, unit)
+            continue
+        box = field_map[unit]
+        got = (box.y0, box.x0, box.y1, box.x1)
+        if field_map.status == "bound":
+            inside = all(low <= edge for low, edge in zip(got[:2], expected[:2], strict=True))
+            if not (inside and all(high >= edge for high, edge in zip(got[2:], expected[2:], strict=True))):
+                problems.append(f"unit {unit}: bound {got} does not contain {expected}")
+            continue
+        if got != expected:
+            problems.append(f"unit {unit}: box {got}, gradients {expected}")
+            continue
+        support = field_map.support(*unit)
+        whole = np.zeros(mask.shape, bool)
+        whole[support.box.slices()] = support.mask
+        if not np.array_equal(whole, mask):
+            wrong = np.argwhere(whole != mask)
+            problems.append(f"unit {unit}: support differs at {len(wrong)} pixels, first {tuple(wrong[0].tolist())}")
+        if not np.array_equal(np.isfinite(support.log_paths), support.mask):
+            problems.append(f"unit {unit}: log_paths is finite elsewhere than where the mask is set")
+    return problems
+
+
+def _not_empty(field_map: Any, unit: Unit) -> list[str]:
+    try:
+        box = field_map[unit]
+    except ValueError:
+        return []
+    return [f"unit {unit}: box {box}, but no pixel reaches it"]
+
+
 def _prepare(model: nn.Module, *, count: bool = False, seed: int = 0) -> nn.Module:
     prepared = copy.deepcopy(model).double().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
