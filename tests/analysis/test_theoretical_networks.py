@@ -108,11 +108,10 @@ def test_units_and_pixels_are_mapped_onto_each_other(name: str) -> None:
 @pytest.mark.parametrize("name", ["vgg_16", "unet_transposed", "esp", "exchange", "swin", "functional", "tuple_output"])
 def test_units_reached_by_a_pixel_are_those_with_a_gradient_there(name: str) -> None:
     make, size = networks.EXACT[name]
+    size = (27, 30) if name == "unet_transposed" else size
     model = make()
     output = trace(model, size).output
     units = oracle.all_units(output.size)
-    if len(units) > 1500:
-        pytest.fail("choose a smaller image for this test")
     reached = oracle.gradients(model, size, units, batch=256) > 0
     for row, column in [(0, 0), (size[0] - 1, size[1] - 1), (size[0] // 2, size[1] // 3)]:
         expected = oracle.extent(reached[:, row, column].reshape(output.size))
@@ -160,7 +159,6 @@ def test_the_valid_region_is_what_more_image_around_it_leaves_alone(name: str, s
     same = (alone - within).abs().amax((0, 1)).numpy() < 1e-12
     assert same[region.slices()].all()
     # One row or column further, some unit does change.
-    height, width = output.size
     for unit_rows, unit_columns in (
         (slice(region.y0 - 1, region.y0), slice(region.x0, region.x1 + 1)),
         (slice(region.y1 + 1, region.y1 + 2), slice(region.x0, region.x1 + 1)),
@@ -201,7 +199,7 @@ def test_tiles_with_the_overlap_give_what_the_whole_image_gives(name: str, size:
 
 
 def _tiles(length: int, overlap: int) -> list[tuple[int, int]]:
-    """Two tiles that overlap by `overlap` and whose borders are multiples of 4, the largest stride of these networks."""
+    """Two tiles that overlap by `overlap`; their borders are multiples of 4, the largest stride here."""
     middle = length // 2
     begin = max((middle - overlap // 2) // 4 * 4, 0)
     return [(0, min(begin + overlap, length)), (begin, length)]
