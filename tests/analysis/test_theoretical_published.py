@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from analysis import networks
+from analysis import networks, oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rfkit.analysis.theoretical import trace
@@ -72,6 +72,25 @@ def test_the_built_regseg_has_the_published_field_of_view() -> None:
     sixteenth = table[(table.output_stride == 16) & (table.units == 32)]
     assert sixteenth.size_max.max() == 3807
     assert sixteenth.is_global.any()
+
+
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (networks.vgg_16, 212),
+        (networks.mobilenet_v1, 315),
+        (SLIM["resnet_v1_50"], 483),
+        (networks.resnet_50, 427),
+        (lambda: networks.RegSegBody(GOLDEN["regseg"]["rows"][3]["dilations"]), 2207),
+    ],
+    ids=["vgg_16", "mobilenet_v1", "resnet_50_slim", "resnet_50", "regseg"],
+)
+def test_gradients_have_the_published_sizes_too(make, size: int) -> None:
+    """On an image wide enough for the whole field, which tells whether the network here is the one of the source."""
+    model, image = make(), (32, 32 * (size // 16))
+    height, width = oracle.map_size(model, image)
+    _, first, _, last = oracle.extent(oracle.reached(model, image, (height // 2, width // 2)))
+    assert last - first + 1 == size
 
 
 # Closed forms.
