@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from rfkit._checks import check_choice
+from rfkit.plots.legends import legend_below
 from rfkit.plots.receptive_field import field_title
 from rfkit.plots.view import view_of
 
@@ -62,6 +64,7 @@ def plot_effective_rf_profile(
     _theoretical(ax, rf, down=down)
     ax.axvline(rf.centre[0 if down else 1], color="0.4", linewidth=0.8, linestyle=":", label="place of the unit")
     ax.set(xlim=(left - 0.5, right + 0.5), xlabel=f"{axis} (px)", ylabel=f"share of the mass in a {axis}")
+    ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     if log:
         ax.set_yscale("log")
         ax.set_ylim(bottom=max(float(shares[shares > 0].min()), float(shares.max()) * 1e-6) / 2)
@@ -69,7 +72,7 @@ def plot_effective_rf_profile(
         ax.set_ylim(bottom=0)
     ax.margins(y=0.08)
     ax.set_title(field_title(rf, 60) if title is None else title)
-    ax.legend(loc="best")
+    legend_below(ax, *ax.get_legend_handles_labels())
     return ax
 
 

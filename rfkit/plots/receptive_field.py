@@ -17,12 +17,13 @@ from matplotlib.patheffects import Normal, withStroke
 
 from rfkit._checks import check_positive
 from rfkit.plots.boxes import outline
-from rfkit.plots.legends import legend_below
+from rfkit.plots.legends import legend_below, shortened
 from rfkit.plots.levels import mass_levels, smoothed
 from rfkit.plots.style import SIGNED, style, wrapped
 from rfkit.plots.view import View, view_of
 
 if TYPE_CHECKING:
+    from rfkit.results.box import Box
     from rfkit.results.effective import EffectiveRF
 
 __all__ = ["field_title", "plot_effective_rf", "plot_effective_rfs"]
@@ -67,7 +68,7 @@ def plot_effective_rf(
         decades: powers of ten below the largest value that a logarithmic scale tells apart.
         contours: shares of the mass, each above 0 and below 1; at most three can be told apart by line style.
         smooth: standard deviation, in pixels, of the Gaussian that the map is smoothed with before contours are
-            looked for (and for nothing else), because those of a noisy map fall apart into specks. 3 % of the side of
+            looked for (and for nothing else), because those of a noisy map fall apart into specks. 5 % of the side of
             the 95 % square if not given, and 0 where that is less than half a pixel.
         box: whether the theoretical receptive field is outlined.
         zoom: "box" shows the theoretical field, "mass" the square that holds 99.9 % of the mass, False the whole
@@ -114,8 +115,8 @@ def plot_effective_rf(
     if colorbar:
         _bar(ax.figure, picture, ax, _label(rf, relative=relative, log=_is_log(scale)), below=_is_log(scale))
     if legend:
-        handles, labels = _entries(shares, box=box and rf.box is not None)
-        legend_below(ax, handles, labels, columns=3)
+        handles, labels = _entries(shares, box=box and rf.box is not None, seen=_seen(rf.box, view))
+        legend_below(ax, handles, labels)
     return ax
 
 
@@ -174,25 +175,26 @@ def plot_effective_rfs(
     half = max(max(view.shape) for view in views) / 2 if shared_view else None
     with style(look):
         scale = plt.rcParams["font.size"] / 8
-        size = ((0.9 + _COLUMN * wide) * scale, (0.6 + (_COLUMN + 0.5) * rows) * scale)
-        figure, axes = plt.subplots(rows, wide, figsize=size, squeeze=False, layout="constrained")
+        size = ((0.9 + _COLUMN * wide) * scale, (0.7 + (_COLUMN + 0.3) * rows) * scale)
+        figure, axes = plt.subplots(rows, wide, figsize=size, squeeze=False, layout="compressed")
         for ax, (name, rf), peak in zip(axes.flat, rfs.items(), peaks, strict=False):
             plot_effective_rf(
                 rf, ax=ax, log=log, decades=decades, contours=contours, smooth=smooth, box=box,
                 zoom=zoom if half is None else False, norm=_scaled(norm, peak), colorbar=False, legend=False,
-                title=field_title(rf, 30, name=name),
+                title=field_title(rf, 28, name=name),
             )  # fmt: skip
             if half is not None:
                 y, x = rf.centre
                 ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half), facecolor="0.94")
-            ax.set(xlabel="", ylabel="")
+            index = list(axes.flat).index(ax)
+            ax.set(
+                xlabel="column (px)" if index + wide >= len(fields) else "", ylabel="" if index % wide else "row (px)"
+            )
             ax.tick_params(labelsize=plt.rcParams["font.size"] * 0.8)
         for ax in axes.flat[len(fields) :]:
             ax.remove()
-        figure.supxlabel("column (px)", fontsize=plt.rcParams["font.size"])
-        figure.supylabel("row (px)", fontsize=plt.rcParams["font.size"])
         label = _label(fields[0], relative=not shared_scale, log=log, each=True)
-        _bar(figure, ScalarMappable(norm, SIGNED if signed else _MAP), axes[:, :], label, below=log)
+        _bar(figure, ScalarMappable(norm, SIGNED if signed else _MAP), figure.axes, label, below=log and not signed)
         handles, labels = _entries(tuple(sorted(contours)), box=box and any(rf.box is not None for rf in fields))
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 2 + wide))
         if title:
@@ -201,24 +203,29 @@ def plot_effective_rfs(
 
 
 def field_title(rf: EffectiveRF, width: int = 60, *, name: str = "") -> str:
-    """ "layer · TRF 183 px · 95 % in 61 px", in lines of at most `width` letters."""
+    """Text such as "layer · TRF 183 px · 95 % in 61 px", in lines of about `width` letters.
+
+    Lines break between the parts alone; of a name longer than a line the end is kept.
+    """
     theoretical = "TRF unknown"
     if rf.box is not None:
         whole = rf.box.unclipped or rf.box
         sides = f"{whole.height}" if whole.height == whole.width else f"{whole.height} × {whole.width}"
         theoretical = f"TRF {sides} px"
     if rf.is_global:
-        theoretical += " and a global path"
+        theoretical += " and global"
     side = rf.square_sides((0.95,))[0.95]
-    parts = [name or rf.layer, rf.branch, theoretical, f"95 % in {side:.3g} px"]
-    hard = " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
-    return wrapped(hard, width).replace("\N{NO-BREAK SPACE}", " ")
+    layer = " · ".join(part for part in (name or rf.layer, "" if name else rf.branch) if part)
+    sizes = f"{theoretical} · 95 % in {side:.3g} px"
+    if len(layer) + len(sizes) + 3 <= width:
+        return f"{layer} · {sizes}"
+    return f"{shortened(layer, width)}\n{sizes if len(sizes) <= width + 4 else sizes.replace(' · ', chr(10))}"
 
 
 def _draw_contours(ax: Axes, rf: EffectiveRF, view: View, shares: Sequence[float], smooth: float | None) -> None:
     if not shares:
         return
-    sigma = 0.03 * rf.square_sides((0.95,))[0.95] if smooth is None else smooth
+    sigma = 0.05 * rf.square_sides((0.95,))[0.95] if smooth is None else smooth
     values = smoothed(rf.mass, sigma) if sigma >= 0.5 else rf.mass
     levels = mass_levels(values, shares)
     # Surrounded by zeros, so that contours close at the border of the image.
@@ -261,20 +268,28 @@ def _is_log(norm: Normalize) -> bool:
 def _label(rf: EffectiveRF, *, relative: bool, log: bool, each: bool = False) -> str:
     text = _MEANING.get(rf.reduce, "gradient")
     if relative:
-        text += " / largest of its map" if each else " / its largest value"
-    return f"{text}{', log scale' if log else ''}\n(gray: no gradient at all)"
+        text += "\n/ largest of its map" if each else "\n/ its largest value"
+    return f"{text}{', log scale' if log else ''} (gray: zero)"
 
 
 def _bar(figure: Any, picture: ScalarMappable, axes: Any, label: str, *, below: bool) -> None:
-    signed = picture.norm.vmin is not None and picture.norm.vmin < 0
-    bar = figure.colorbar(
-        picture, ax=axes, fraction=0.046, pad=0.02, extend="min" if below and not signed else "neither"
-    )
+    extend = "min" if below else "neither"
+    several = {"aspect": 35, "fraction": 0.03} if isinstance(axes, list) else {"fraction": 0.046}
+    bar = figure.colorbar(picture, ax=axes, pad=0.02, extend=extend, **several)
     bar.set_label(label)
     bar.outline.set_linewidth(0.4)
 
 
-def _entries(shares: Sequence[float], *, box: bool) -> tuple[list[Any], list[str]]:
+def _seen(box: Box | None, view: View) -> bool:
+    """Whether an edge of the box runs through the view."""
+    if box is None:
+        return False
+    rows = any(view.y0 <= edge <= view.y1 for edge in (box.y0, box.y1)) and box.x0 <= view.x1 and box.x1 >= view.x0
+    columns = any(view.x0 <= edge <= view.x1 for edge in (box.x0, box.x1)) and box.y0 <= view.y1 and box.y1 >= view.y0
+    return rows or columns
+
+
+def _entries(shares: Sequence[float], *, box: bool, seen: bool = True) -> tuple[list[Any], list[str]]:
     halo = [withStroke(linewidth=2.6, foreground="0.15"), Normal()]
     handles: list[Any] = [
         Line2D([], [], color="white", linestyle=line, linewidth=1.3, path_effects=halo) for line in _lines(len(shares))
@@ -282,7 +297,7 @@ def _entries(shares: Sequence[float], *, box: bool) -> tuple[list[Any], list[str
     labels = [f"{100 * share:.3g} % of the mass" for share in shares]
     if box:
         handles.append(Line2D([], [], color=_BOX, linewidth=2))
-        labels.append("theoretical field (TRF)")
+        labels.append("theoretical field (TRF)" if seen else "theoretical field: beyond this view")
     handles.append(Line2D([], [], marker="+", color="0.1", linestyle="none", markersize=6, markeredgewidth=1.2))
     labels.append("place of the unit")
     return handles, labels
