@@ -55,8 +55,8 @@ def plot_path_counts(
 ) -> Axes:
     """The axes with the logarithm, base 10, of the number of paths from each pixel of the box to the unit.
 
-    With equal weights the effective receptive field would have this shape. Pixels without a path have the colour of
-    holes.
+    The effective receptive field of a linear network whose weights are all equal has this shape. Pixels without a path
+    have the colour of holes.
 
     Args:
         support: such as `graph["layer"].support(i, j)`.

@@ -135,7 +135,7 @@ def mark_unknown(ax: Axes, rows: pd.DataFrame) -> None:
 
 def mark_global(ax: Axes, rows: pd.DataFrame) -> None:
     """A bar at the bottom under the layers that some global path reaches."""
-    reached = rows["is_global"].to_numpy(bool)
+    reached = np.array([value is True or value is np.True_ for value in rows["is_global"]])
     where = blended_transform_factory(ax.transData, ax.transAxes)
     start, first = 0, True
     for value, group in itertools.groupby(reached):

@@ -19,7 +19,7 @@ from rfkit.plots.style import dilation_colour, style, wrapped
 if TYPE_CHECKING:
     from rfkit.results.gridding import Gridding, GriddingLayer
 
-__all__ = ["plot_gridding", "plot_griddings"]
+__all__ = ["plot_gridding", "plot_griddings", "verdicts"]
 
 _HOLE, _EDGE = "#f9d9d4", "#b2182b"
 _CELL = 0.84  # width and height of a cell, in pixels and rows
@@ -29,11 +29,11 @@ _GAPLESS = 90  # pixels from which cells touch, because spaces between them woul
 def plot_gridding(
     gridding: Gridding, *, title: str | None = None, width: int | None = None, ax: Axes | None = None
 ) -> Axes:
-    """The axes with a row of cells for each layer: in colour if the pixel is reached along one axis, pale if it is a hole.
+    """The axes with a row of cells for each layer, in colour where the pixel is reached along one axis, pale at holes.
 
-    The first layer is at the bottom, as in drawings of networks; the colour is that of the layer's dilation rate (of the
-    largest, where there are several). To the right of a row stand its extent and coverage, below the axes the exact answer for the whole stack and what HDC's
-    rule and RegSeg's bound say of it. The rules may differ from the answer.
+    The first layer is at the bottom, as in drawings of networks. The colour is that of the layer's dilation rate, of
+    the largest where it has several. To the right of a row stand its extent and coverage, below the axes the exact
+    answer for the whole stack, and what HDC's rule and RegSeg's bound say of it. They may differ from the answer.
 
     Args:
         gridding: result of `rfkit.gridding`.

@@ -88,7 +88,7 @@ def plot_growth(
         mark_unknown(ax, first)
         mark_global(ax, first)
         if strides:
-            mark_strides(ax, first["output_stride"].to_numpy(float))
+            mark_strides(ax, first["output_stride"].to_numpy(float, na_value=np.nan))
     else:
         ax.set_xlabel("layer, in the order of computation")
         if strides:

@@ -37,7 +37,7 @@ _MEANING = {
     "square": "mean (d unit / d pixel)²",
     "signed": "mean d unit / d pixel",
 }
-_COLUMN = 2.0  # inches of a panel, at 8 points of text
+_COLUMN = 2.25  # inches of a panel, at 8 points of text
 
 
 def plot_effective_rf(
@@ -175,13 +175,13 @@ def plot_effective_rfs(
     half = max(max(view.shape) for view in views) / 2 if shared_view else None
     with style(look):
         scale = plt.rcParams["font.size"] / 8
-        size = ((0.9 + _COLUMN * wide) * scale, (0.7 + (_COLUMN + 0.3) * rows) * scale)
+        size = ((1.1 + _COLUMN * wide) * scale, (0.7 + (_COLUMN + 0.3) * rows) * scale)
         figure, axes = plt.subplots(rows, wide, figsize=size, squeeze=False, layout="compressed")
         for ax, (name, rf), peak in zip(axes.flat, rfs.items(), peaks, strict=False):
             plot_effective_rf(
                 rf, ax=ax, log=log, decades=decades, contours=contours, smooth=smooth, box=box,
                 zoom=zoom if half is None else False, norm=_scaled(norm, peak), colorbar=False, legend=False,
-                title=field_title(rf, 28, name=name),
+                title=field_title(rf, 26, name=name),
             )  # fmt: skip
             if half is not None:
                 y, x = rf.centre
