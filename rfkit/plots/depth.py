@@ -34,8 +34,8 @@ def stages(layers: Sequence[str]) -> list[tuple[str, int, int]]:
     begin with is left out.
 
     Example:
-        >>> stages(["stem.conv", "stem.norm", "head"])
-        [('stem', 0, 1), ('head', 2, 2)]
+        >>> stages(["stem.conv", "stem.norm", "body.0", "head"])
+        [('stem', 0, 1), ('body', 2, 2), ('head', 3, 3)]
     """
     parts = [layer.split(".") for layer in layers]
     shared = 0
