@@ -66,11 +66,12 @@ def plot_path_counts(
     """
     ax = plt.gca() if ax is None else ax
     logs = np.asarray(support.log_paths, float) / np.log(10)
-    picture = ax.imshow(np.ma.masked_invalid(logs), cmap=_COUNTS, extent=_extent(support))
-    low, high = picture.get_clim()
+    known = logs[np.isfinite(logs)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     if low == high:
         # One count everywhere: a scale that begins at one path, so that the number can be read off.
-        picture.set_clim(min(0.0, low), max(high, 1.0))
+        low, high = min(0.0, low), max(high, 1.0)
+    picture = ax.imshow(np.ma.masked_invalid(logs), cmap=_COUNTS, vmin=low, vmax=high, extent=_extent(support))
     _finish(ax, support, title)
     if colorbar:
         bar = ax.figure.colorbar(picture, ax=ax, fraction=0.046, pad=0.02)
@@ -148,7 +149,7 @@ def _title(support: Support, width: int, *, name: str = "") -> str:
     if share == "100.0":
         share = "100" if bool(np.all(support.mask)) else "just under 100"
     elif share == "0.0":
-        share = "under 0.1"
+        share = "under 0.1" if bool(np.any(support.mask)) else "0"
     sizes = f"coverage {share} % of {support.box.height} × {support.box.width} px"
     return f"{layer}\n{sizes}"
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,6 +10,7 @@ import pytest
 
 from rfkit.plots.coverage import plot_coverage, plot_path_counts, plot_support
 from rfkit.results.box import Box
+from rfkit.results.support import Support
 
 
 @pytest.fixture(autouse=True)
@@ -18,16 +19,14 @@ def _closed() -> Iterator[None]:
     plt.close("all")
 
 
-def support(counts: Any, *, layer: str = "stage2.1", y: int = 10, x: int = 30) -> Any:
+def support(counts: Any, *, layer: str = "stage2.1", y: int = 10, x: int = 30) -> Support:
     """What a support is, from the number of paths from each pixel."""
     counts = np.asarray(counts, float)
     with np.errstate(divide="ignore"):
         logs = np.log(counts)
     mask = counts > 0
     box = Box(y, x, y + counts.shape[0] - 1, x + counts.shape[1] - 1)
-    return SimpleNamespace(
-        box=box, mask=mask, log_paths=logs, coverage=float(mask.mean()), size=(64, 64), layer=layer, unit=(4, 7)
-    )
+    return Support(layer=layer, unit=(4, 7), box=box, mask=mask, log_paths=logs, size=(64, 64))
 
 
 HOLES = np.array([[1, 0, 100], [0, 0, 0], [10, 0, 1000], [1, 0, 1]])
@@ -71,11 +70,16 @@ def test_paths_are_counted_in_powers_of_ten_and_holes_left_out() -> None:
 
 
 def test_counts_too_large_for_a_float_can_be_drawn() -> None:
-    entry = support(np.ones((2, 2)))
-    entry.log_paths = np.full((2, 2), 5000.0)
+    entry = dataclasses.replace(support(np.ones((2, 2))), log_paths=np.full((2, 2), 5000.0))
     ax = plot_path_counts(entry)
     assert ax.images[0].get_clim() == pytest.approx((0, 5000 / np.log(10)))
     assert ax.figure.axes[-1].get_ylabel() == "log10(number of paths)"
+
+
+def test_a_box_that_no_path_reaches_can_be_drawn() -> None:
+    entry = support(np.zeros((3, 3)))
+    assert plot_path_counts(entry).images[0].get_array().mask.all()
+    assert "coverage 0 % of" in plot_support(entry).get_title()
 
 
 def test_a_single_pixel_has_its_own_tick() -> None:
