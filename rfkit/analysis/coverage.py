@@ -49,10 +49,10 @@ class _Layer:
 
 
 def gridding(
-    dilations: Sequence[int | Sequence[int]],
-    kernel: int | Sequence[int | Sequence[int]] = 3,
+    dilations: Sequence[int | Sequence[int]] | np.ndarray,
+    kernel: int | Sequence[int | Sequence[int]] | np.ndarray = 3,
     *,
-    strides: Sequence[int] | None = None,
+    strides: Sequence[int] | np.ndarray | None = None,
     field: int = 1,
     stride: int = 1,
     plane: bool = True,
@@ -117,12 +117,7 @@ RegSeg fails (9 > 7 at layer 3)
     return Gridding(tuple(rows), before, layers[0].step, _log_paths(layers, before), packed, reason)
 
 
-def _layers(
-    dilations: Sequence[int | Sequence[int]],
-    kernel: int | Sequence[int | Sequence[int]],
-    strides: Sequence[int] | None,
-    step: int,
-) -> list[_Layer]:
+def _layers(dilations: object, kernel: object, strides: object, step: int) -> list[_Layer]:
     """The layers, their arguments checked."""
     rates = [_branches(f"dilations[{index}]", entry) for index, entry in enumerate(_listed("dilations", dilations))]
     if not rates:
@@ -135,7 +130,7 @@ def _layers(
     for name, entries in (("kernel", sizes), ("strides", steps)):
         if len(entries) != len(rates):
             raise ValueError(
-                f"{name} has {len(entries)} entries for the {len(rates)} layers of dilations; give one each."
+                f"{name} has {len(entries)} entries for the {len(rates)} layers of `dilations`; give one each."
             )
     layers = []
     for index, (own, kernels) in enumerate(zip(rates, sizes, strict=True)):

@@ -246,7 +246,9 @@ def _row(layer: GriddingLayer) -> dict[str, object]:
 
 def _listed(offsets: tuple[int, ...]) -> str:
     """Offsets as text: "±4, ±5" where they come in pairs; the first few alone where there are many."""
-    paired = set(offsets) == {-offset for offset in offsets} and 0 not in offsets
-    names = [f"±{offset}" for offset in offsets if offset > 0] if paired else [f"{offset:+d}" for offset in offsets]
+    paired = set(offsets) == {-offset for offset in offsets}
+    names = [f"{'±' if paired else '+'}{offset}" if offset > 0 else str(offset) for offset in offsets]
+    if paired:
+        names = names[len(names) // 2 :]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
