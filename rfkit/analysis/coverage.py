@@ -77,6 +77,7 @@ def gridding(
     Returns:
         The result after every layer; `print` shows a line with all verdicts, `to_frame()` a row per layer.
         HDC's rule is given for plain stacks only: one rate a layer, equal kernels, no stride, nothing before the stack.
+        It is as published, made for kernels of 3: [1, 1, 9] with kernels of 5 fails it and has no hole.
         RegSeg's takes the largest rate of a block with branches.
 
     Raises:

@@ -174,6 +174,11 @@ def test_the_rules_agree_for_every_short_list_that_grows_from_1_and_not_for_othe
     assert not [rates for rates in disagree if rates[0] == 1 and list(rates) == sorted(rates)]
 
 
+def test_hdcs_rule_is_made_for_kernels_of_3() -> None:
+    found = gridding([1, 1, 9], 5)
+    assert (found.m2, found.hdc, found.within_bound, found.contiguous) == (7, False, True, True)
+
+
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=9))
 @settings(max_examples=100, deadline=None)
 def test_the_rules_agree_for_rates_that_grow_from_1(steps: list[int]) -> None:
