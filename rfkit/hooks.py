@@ -12,7 +12,7 @@ from torch import nn
 
 from rfkit._checks import unknown_name
 
-__all__ = ["capture", "find_layers", "observe"]
+__all__ = ["capture", "find_layers", "follow", "observe"]
 
 
 def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
@@ -106,6 +106,38 @@ def observe(
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def follow(
+    model: nn.Module, enter: Callable[[str, tuple[Any, ...]], None], leave: Callable[[str, Any], None]
+) -> Iterator[None]:
+    """While open, call `enter(name, inputs)` before and `leave(name, output)` after each call of each module.
+
+    The hooks are gone when the context closes, also after an error. After an error in a module, `leave` is not called
+    for it.
+
+    Args:
+        model: any module; it is followed too, under the name "".
+        enter: gets the module's full name and its positional inputs.
+        leave: gets the module's full name and its output.
+    """
+    handles = []
+    try:
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(_entering(enter, name)))
+            handles.append(module.register_forward_hook(_caller(lambda at, _inputs, output: leave(at, output), name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _entering(function: Callable[[str, tuple[Any, ...]], None], name: str) -> Callable[..., None]:
+    def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        function(name, inputs)
+
+    return hook
 
 
 def _caller(function: Callable[[str, tuple[Any, ...], Any], None], name: str) -> Callable[..., None]:

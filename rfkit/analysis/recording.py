@@ -1,20 +1,24 @@
-"""Which tensor came from which: one real forward pass, recorded operation by operation.
+"""Which tensor came from which: one forward pass, recorded operation by operation.
 
 The record is taken below autograd, where modules, functional calls and tensor methods all end in the same few
 operations. So it does not matter how a network is written, and no part of it has to be traceable in the sense of
-`torch.fx`: it only has to run.
+`torch.fx`: it only has to run. On the meta device it runs without computing anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from rfkit.hooks import follow
 
 __all__ = ["Node", "Record", "Value", "record"]
 
@@ -31,7 +35,7 @@ class Value:
         tensor: the tensor itself where no operation made it, or where an operation made it of parameters alone.
     """
 
-    node: Node | None
+    node: Node | None = field(repr=False)
     index: int
     shape: tuple[int, ...]
     name: str = ""
@@ -46,11 +50,21 @@ class Node:
         name: its name in ATen, without overload and without the underscore of operations in place.
         pointwise: whether every output element depends on the input elements at its own place alone.
         args: its arguments, with `Value` in place of tensors.
+        operator: its full name without overload, such as "aten::convolution".
+        arguments: its arguments by name, defaults included, with `Value` in place of tensors.
+        layer: full name of the innermost module that runs it.
+        call: how many times that module had been called before.
+        results: the tensors that it returns.
     """
 
     name: str
     pointwise: bool
     args: tuple[Any, ...]
+    operator: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    layer: str = ""
+    call: int = 0
+    results: list[Value] = field(default_factory=list, repr=False)
 
     @property
     def operands(self) -> list[Value]:
@@ -60,9 +74,20 @@ class Node:
 
 @dataclass
 class Record:
-    """All operations of a forward pass, in order."""
+    """All operations of a forward pass, in order.
+
+    Attributes:
+        nodes: the operations.
+        results: (module, call) -> what the module returned: path inside the returned structure -> tensor. The whole
+            network is the module "".
+        image: the value of the input image.
+        last: the operation that was begun last, as "layer: operator"; it is the one at fault after an error.
+    """
 
     nodes: list[Node] = field(default_factory=list)
+    results: dict[tuple[str, int], dict[str, Value]] = field(default_factory=dict)
+    image: Value | None = None
+    last: str = ""
 
     def named(self, name: str) -> Iterator[Node]:
         """The operations called `name`."""
@@ -70,13 +95,13 @@ class Record:
 
 
 class _Recorder(TorchDispatchMode):
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self, record: Record, names: dict[int, str]) -> None:
         super().__init__()
-        self.record = Record()
+        self.record = record
         self._names = names
-        self._values: dict[int, Value] = {}
-        # Tensors are kept alive, because the id of a freed one is given to the next.
-        self._alive: list[Tensor] = []
+        self._values: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._running: list[tuple[str, int]] = []
+        self._calls: dict[str, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -85,39 +110,136 @@ class _Recorder(TorchDispatchMode):
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
             return parts
-        inputs = tree_map(self._value, (*args, *kwargs.values()))
-        outputs = func(*args, **kwargs)
-        name = func._schema.name.split("::")[-1]
-        node = Node(name.removesuffix("_"), torch.Tag.pointwise in func.tags, inputs)
+        schema = func._schema
+        layer, call = self._running[-1] if self._running else ("", 0)
+        self.record.last = f"{layer}: {schema.name}" if layer else schema.name
+        inputs = tree_map(self.value, (*args, *kwargs.values()))
+        outputs = func(*_on_meta(args, kwargs)[0], **_on_meta(args, kwargs)[1])
+        tensors = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+        node = Node(
+            schema.name.split("::")[-1].removesuffix("_"),
+            torch.Tag.pointwise in func.tags,
+            inputs,
+            schema.name.removesuffix("_"),
+            _named(schema, inputs[: len(args)], dict(zip(kwargs, inputs[len(args) :], strict=True))),
+            layer,
+            call,
+        )
         self.record.nodes.append(node)
         constant = all(value.tensor is not None for value in node.operands)
-        for index, tensor in enumerate(leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)):
+        for index, tensor in enumerate(tensors):
             kept = tensor if constant and node.operands else None
-            self._values[id(tensor)] = Value(node, index, tuple(tensor.shape), "", kept)
-            self._alive.append(tensor)
+            self._values[tensor] = Value(node, index, tuple(tensor.shape), "", kept)
+            node.results.append(self._values[tensor])
+        if schema.is_mutable:
+            self._forget_others(tensors)
         return outputs
 
-    def _value(self, argument: Any) -> Any:
+    def value(self, argument: Any) -> Any:
+        """The value of a tensor; anything else as it is."""
         if not isinstance(argument, Tensor):
             return argument
-        if id(argument) not in self._values:
+        if argument not in self._values:
             name = self._names.get(id(argument), "")
-            self._values[id(argument)] = Value(None, 0, tuple(argument.shape), name, argument if name else None)
-            self._alive.append(argument)
-        return self._values[id(argument)]
+            self._values[argument] = Value(None, 0, tuple(argument.shape), name, argument if name else None)
+        return self._values[argument]
+
+    def _forget_others(self, written: list[Tensor]) -> None:
+        """What shares memory with a tensor that was written to is no longer what the record says."""
+        storages = {_storage(tensor) for tensor in written} - {None}
+        for tensor in list(self._values.keys()):
+            known = self._values[tensor]
+            views = any(tensor is result for result in written)
+            if not views and not known.name and _storage(tensor) in storages:
+                node = Node("written_through_a_view", False, (known,), "written through a view")
+                self._values[tensor] = Value(node, 0, tuple(tensor.shape))
+                node.results.append(self._values[tensor])
+                self.record.nodes.append(node)
+
+    def enter(self, name: str, _inputs: tuple[Any, ...]) -> None:
+        """A module begins."""
+        call = self._calls.get(name, 0)
+        self._calls[name] = call + 1
+        self._running.append((name, call))
+
+    def leave(self, name: str, output: Any) -> None:
+        """A module has ended; one that ended by an error, which somebody caught, is taken off too."""
+        while self._running:
+            ended, call = self._running.pop()
+            if ended == name:
+                self.record.results[name, call] = {path: self.value(tensor) for path, tensor in _tensors(output)}
+                return
 
 
-def record(model: nn.Module, image: Tensor) -> Record:
+def record(model: nn.Module, image: Tensor, *, meta: bool = False, into: Record | None = None) -> Record:
     """Run `model` on `image` and return every operation with where its arguments came from.
 
-    Call it inside `rfkit.analysis.untouched.untouched`, on a small image: the outputs of all layers are held until the
-    record is complete.
+    Call it inside `rfkit.analysis.untouched.untouched`.
+
+    Args:
+        model: any module that takes one image.
+        image: the input, with a batch axis.
+        meta: whether to run with parameters and image on the meta device: nothing is computed, and it costs the same
+            for a wide network as for a narrow one. A network that looks at values fails there.
+        into: record to fill; after an error it holds the operations up to there.
     """
-    names: dict[int, str] = {}
+    into = Record() if into is None else into
+    tensors: dict[str, Tensor] = {}
     for prefix, module in model.named_modules():
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
-                names.setdefault(id(tensor), f"{prefix}.{name}" if prefix else name)
-    with _Recorder(names) as recorder:
-        model(image)
-    return recorder.record
+                tensors.setdefault(f"{prefix}.{name}" if prefix else name, tensor)
+    if meta:
+        of_tensor: dict[int, Tensor] = {}
+        for tensor in tensors.values():
+            of_tensor.setdefault(id(tensor), torch.empty_like(tensor, device="meta"))
+        tensors = {name: of_tensor[id(tensor)] for name, tensor in tensors.items()}
+        image = torch.empty_like(image, device="meta")
+    names: dict[int, str] = {}
+    for name, tensor in tensors.items():
+        names.setdefault(id(tensor), name)
+    recorder = _Recorder(into, names)
+    into.image = recorder.value(image)
+    with recorder, follow(model, recorder.enter, recorder.leave):
+        if meta:
+            torch.func.functional_call(model, tensors, (image,))
+        else:
+            model(image)
+    return into
+
+
+def _on_meta(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments, all on the meta device if one of them is: constants of a network stay where they were made."""
+    leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    metas = [leaf.is_meta for leaf in leaves]
+    if not any(metas) or all(metas):
+        return args, kwargs
+    return tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, (args, kwargs))
+
+
+def _named(schema: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for index, argument in enumerate(schema.arguments):
+        if index < len(positional) and not argument.kwarg_only:
+            found[argument.name] = positional[index]
+        elif argument.name in named:
+            found[argument.name] = named[argument.name]
+        elif argument.has_default_value():
+            found[argument.name] = argument.default_value
+    return found
+
+
+def _storage(tensor: Tensor) -> int | None:
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return None
+
+
+def _tensors(output: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in what a module returned, each with its path, such as "['out']" or "[0]"."""
+    if dataclasses.is_dataclass(output) and not isinstance(output, Mapping | type):
+        output = {entry.name: getattr(output, entry.name) for entry in dataclasses.fields(output)}
+    for path, leaf in tree_flatten_with_path(output)[0]:
+        if isinstance(leaf, Tensor):
+            yield keystr(path), leaf

@@ -11,6 +11,8 @@ import torch
 
 from rfkit._checks import unknown_name
 from rfkit.models.dwrseg import DWRSeg, dwrseg_b, dwrseg_l, probe_dwrseg_l
+from rfkit.models.frmnet import DWRSegFRM, FRMNet, dwrseg_l_frm, frmnet
+from rfkit.models.regseg import RegSeg, regseg, regseg_l
 from rfkit.models.stages import Network
 from rfkit.models.weights import apply_weights, find_weights
 
@@ -20,6 +22,21 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
     "dwrseg_b": dwrseg_b,
     "dwrseg_l": dwrseg_l,
     "probe_dwrseg_l": probe_dwrseg_l,
+    "regseg": regseg,
+    "regseg_l": regseg_l,
+    "frmnet": frmnet,
+    "dwrseg_l_frm": dwrseg_l_frm,
+}
+
+# The class whose arguments are the options of each network.
+_CLASSES: dict[str, type[Network]] = {
+    "dwrseg_b": DWRSeg,
+    "dwrseg_l": DWRSeg,
+    "probe_dwrseg_l": DWRSeg,
+    "regseg": RegSeg,
+    "regseg_l": RegSeg,
+    "frmnet": FRMNet,
+    "dwrseg_l_frm": DWRSegFRM,
 }
 
 # Without weights a network is built for Cityscapes, as in the paper.
@@ -48,7 +65,7 @@ def create_model(
             ("camvid"). The options stored with the weights are used unless `options` says otherwise.
         seed: draws the initial weights from this seed, leaving the global generator as it was. Without it they come
             from the global generator, as for any module.
-        **options: of the network, see `rfkit.models.dwrseg.DWRSeg`.
+        **options: of the network, see `DWRSeg`, `RegSeg`, `FRMNet` and `DWRSegFRM` in `rfkit.models`.
 
     Returns:
         The module, with `.name`, `.options`, `.num_classes`, `.stages`, and `.card` (the weights' card, or None).
@@ -91,7 +108,16 @@ def _build(name: str, num_classes: int, seed: int | None, options: dict[str, Any
 
 
 def _check_options(name: str, options: dict[str, Any]) -> None:
-    allowed = [*inspect.signature(DWRSeg).parameters][1:]
+    allowed = _allowed_options(_CLASSES[name])
     for option in options:
         if option not in allowed:
             raise unknown_name(f"option of {name}", option, allowed)
+
+
+def _allowed_options(network: type[Network]) -> list[str]:
+    """The keyword arguments of a network; where it hands others on (`**options`), those of the class it extends too."""
+    parameters = inspect.signature(network).parameters.values()
+    named = [entry.name for entry in parameters if entry.kind is entry.KEYWORD_ONLY]
+    if any(entry.kind is entry.VAR_KEYWORD for entry in parameters):
+        named += _allowed_options(network.__mro__[1])
+    return named

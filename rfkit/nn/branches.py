@@ -1,6 +1,6 @@
-"""Parallel dilated depth-wise convolutions, and the two-step residual block built on them.
+"""Parallel dilated convolutions, and the two-step residual block built on them.
 
-DWR, SIR and the competing-branch probe are declarations on this one engine.
+DWR, SIR, the competing-branch probe and RegSeg's D block are declarations on this one engine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def check_dilations(dilations: Sequence[int]) -> tuple[int, ...]:
 
 
 class ParallelDilations(nn.Module):
-    """Depth-wise 3x3 convolutions with different dilation rates side by side, their outputs concatenated.
+    """Grouped 3x3 convolutions with different dilation rates side by side, their outputs concatenated.
 
     Either every branch reads its own part of the input (`shared=False`: the input is split along the channels), or
     all of them read the whole input (`shared=True`: the branches compete for the same maps).
@@ -41,12 +41,15 @@ class ParallelDilations(nn.Module):
             convolution).
         dilations: dilation rate of each branch.
         shared: whether all branches read the same channels.
+        group_width: input channels of each group of a convolution; 1 is depth-wise.
+        stride: stride of all convolutions.
 
     Shape:
-        N, sum(in_widths) (or in_widths[0] if shared), H, W -> N, sum(out_widths), H, W.
+        N, sum(in_widths) (or in_widths[0] if shared), H, W -> N, sum(out_widths), ceil(H / stride), ceil(W / stride).
 
     Raises:
-        ValueError: the three lists differ in length, or shared branches differ in width.
+        ValueError: the three lists differ in length, shared branches differ in width, or a branch is not made of whole
+            groups.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class ParallelDilations(nn.Module):
         *,
         dilations: Sequence[int],
         shared: bool = False,
+        group_width: int = 1,
+        stride: int = 1,
     ) -> None:
         super().__init__()
         self.dilations = check_dilations(dilations)
@@ -67,14 +72,18 @@ class ParallelDilations(nn.Module):
             )
         if shared and len(set(self.in_widths)) != 1:
             raise ValueError(f"in_widths={self.in_widths} must all be equal when shared=True.")
+        if group_width < 1 or any(width % group_width for width in self.in_widths):
+            raise ValueError(f"group_width={group_width} must divide in_widths={self.in_widths}.")
         self.out_widths = tuple(width * factor for width, factor in zip(self.in_widths, multipliers, strict=True))
         self.shared = shared
         self.convs = nn.ModuleList(
-            nn.Conv2d(width, out, 3, padding=rate, dilation=rate, groups=width, bias=False)
+            nn.Conv2d(width, out, 3, stride, padding=rate, dilation=rate, groups=width // group_width, bias=False)
             for width, out, rate in zip(self.in_widths, self.out_widths, self.dilations, strict=True)
         )
 
-    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs height width"]:
+    def forward(
+        self, x: Float[Tensor, "batch inputs height width"]
+    ) -> Float[Tensor, "batch outputs out_height out_width"]:
         """The concatenated outputs, in the order of `dilations`."""
         parts = [x] * len(self.convs) if self.shared else x.split(self.in_widths, dim=1)
         outputs = [conv(part) for conv, part in zip(self.convs, parts, strict=True)]

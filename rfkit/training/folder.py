@@ -74,6 +74,7 @@ def claim(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
         former = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise data_error(path, f"cannot be read ({error}).") from error
+    former = _with_later_fields(former)
     differences = [
         f"{name} is {former_value!r} in the folder and {value!r} now"
         for name, former_value, value in _differences(former, _plain(identity))
@@ -111,6 +112,13 @@ def _remove_leftovers(folder: Path) -> None:
     for name in ("checkpoint", *(Path(name).stem for name in (RECIPE, ENVIRONMENT, LOG, WEIGHTS))):
         for path in folder.glob(f".{name}.*"):
             path.unlink()
+
+
+def _with_later_fields(identity: Any) -> Any:
+    """What a folder holds, its recipe completed by the fields that there were not yet when it was written."""
+    if not isinstance(identity, dict) or not isinstance(identity.get("recipe"), dict):
+        return identity
+    return {**identity, "recipe": {**Recipe().to_dict(), **identity["recipe"]}}
 
 
 def _differences(former: Any, current: Any, name: str = "") -> list[tuple[str, Any, Any]]:

@@ -51,6 +51,9 @@ class Recipe:
     1/16), the color jitter (0.5 for brightness, contrast and saturation), no warm-up, and weight decay on every
     parameter. Sizes are (height, width).
 
+    A field that is added must default to what was done before there was one: the recipes in older run folders and cards
+    lack it, and mean that.
+
     Attributes:
         name: Name of the recipe it started as.
         optimizer: "sgd" or "adam".
@@ -58,6 +61,7 @@ class Recipe:
         momentum: Momentum of SGD, the first beta of Adam.
         beta2: The second beta of Adam; SGD has none.
         weight_decay: L2 penalty, added to the gradient.
+        decay_norms: Whether the scales and shifts of norm layers are decayed as well.
         batch_size: Frames a step; the last, smaller batch of an epoch is left out.
         epochs: Passes over the data; also the horizon at which the poly learning rate reaches zero.
         poly_power: Power of the poly schedule.
@@ -105,6 +109,7 @@ class Recipe:
     precision: str = "fp32"
     channels_last: bool = False
     clip_norm: float | None = None
+    decay_norms: bool = True
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
@@ -183,6 +188,38 @@ RECIPES: dict[str, Recipe] = {
             frame_size=(1024, 2048),
             crop_size=(640, 1280),
             scale=(0.25, 1.5),
+        ),
+        # RegSeg's (Gao, arXiv 2111.09957): the shorter side is drawn from [400, 1600] and [288, 1152] pixels. Color
+        # jitter stands for its colour operations in the manner of RandAugment; its sampling, uniform over the classes
+        # in half of each epoch, is not done here. The second recipe is meant for weights trained by the first.
+        Recipe(
+            name="regseg-cityscapes",
+            learning_rate=0.05,
+            weight_decay=1e-4,
+            decay_norms=False,
+            batch_size=8,
+            epochs=1000,
+            warmup_steps=3000,
+            loss="cross-entropy",
+            frame_size=(1024, 2048),
+            crop_size=(768, 768),
+            scale=(400 / 1024, 1600 / 1024),
+            precision="bf16",
+        ),
+        Recipe(
+            name="regseg-camvid",
+            learning_rate=0.005,
+            weight_decay=1e-4,
+            decay_norms=False,
+            batch_size=12,
+            epochs=200,
+            warmup_steps=1000,
+            loss="cross-entropy",
+            scale=(288 / 720, 1152 / 720),
+            brightness=0.0,
+            contrast=0.0,
+            saturation=0.0,
+            precision="bf16",
         ),
     )
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -16,6 +18,7 @@ __all__ = ["Stepper"]
 
 # Keeps this use of the seed apart from order (0) and augmentation (1).
 _STREAM = 2
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 class Stepper:
@@ -91,11 +94,28 @@ class Stepper:
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = _parameter_groups(model, recipe)
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, rate, betas=(recipe.momentum, recipe.beta2), weight_decay=decay)
     return torch.optim.SGD(parameters, rate, momentum=recipe.momentum, weight_decay=decay)
+
+
+def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """What is trained, all of it in one group unless norm layers are spared the weight decay."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.decay_norms:
+        return [{"params": trained}]
+    of_norms = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, _NORMS)
+        for parameter in module.parameters(recurse=False)
+    }
+    spared = [parameter for parameter in trained if id(parameter) in of_norms]
+    decayed = [parameter for parameter in trained if id(parameter) not in of_norms]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 def _step_seed(seed: int, step: int) -> int:

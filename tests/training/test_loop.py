@@ -255,6 +255,38 @@ def test_a_folder_of_another_run_is_an_error(run: Run, changes: dict[str, Any], 
     assert (out / CHECKPOINT).read_bytes() == before
 
 
+def test_a_folder_from_before_a_field_of_the_recipe_goes_on(run: Run, tmp_path: Path) -> None:
+    whole = run(out=tmp_path / "whole")
+    out = run(stop_after=1).out
+    identity = json.loads((out / "recipe.json").read_text())
+    assert identity["recipe"].pop("decay_norms") is True
+    (out / "recipe.json").write_text(json.dumps(identity))
+    with pytest.raises(ValueError, match=r"recipe\.decay_norms is True in the folder and False now"):
+        run(decay_norms=False)
+    assert _bytes(run()) == _bytes(whole)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_norms_can_be_spared_the_weight_decay(
+    run: Run, network: Callable[..., nn.Module], tmp_path: Path, optimizer: str
+) -> None:
+    arguments = {"optimizer": optimizer, "epochs": 1, "batch_size": 12, "learning_rate": 0.01}
+    plain = run(**arguments, weight_decay=0.0, out=tmp_path / "plain").model.state_dict()
+    spared = run(**arguments, weight_decay=0.5, decay_norms=False, out=tmp_path / "spared").model.state_dict()
+    decayed = run(**arguments, weight_decay=0.5, out=tmp_path / "decayed").model.state_dict()
+    assert torch.equal(spared["1.weight"], plain["1.weight"])
+    assert not torch.equal(decayed["1.weight"], plain["1.weight"])
+    for name in ("0.weight", "4.weight", "4.bias"):
+        assert torch.equal(spared[name], decayed[name])
+        assert not torch.equal(spared[name], plain[name])
+
+
+def test_a_run_that_spares_norms_goes_on_as_if_nothing_had_happened(run: Run, tmp_path: Path) -> None:
+    whole = run(decay_norms=False, weight_decay=0.1, out=tmp_path / "whole")
+    run(decay_norms=False, weight_decay=0.1, stop_after=1)
+    assert _bytes(run(decay_norms=False, weight_decay=0.1)) == _bytes(whole)
+
+
 def test_another_network_or_data_set_is_an_error(run: Run, patches: type) -> None:
     run(stop_after=1)
     with pytest.raises(ValueError, match=r"model\.name is 'Sequential' in the folder and 'Conv2d' now"):

@@ -33,6 +33,20 @@ def test_adam_recipe() -> None:
     assert (adam.loss, adam.class_weights) == ("cross-entropy", "inverse-log")
 
 
+def test_regseg_recipes() -> None:
+    # Gao, arXiv 2111.09957: Cityscapes from scratch, CamVid from Cityscapes weights.
+    cityscapes, camvid = get_recipe("regseg-cityscapes"), get_recipe("regseg-camvid")
+    for recipe in (cityscapes, camvid):
+        assert (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.decay_norms) == ("sgd", 0.9, 1e-4, False)
+        assert (recipe.loss, recipe.poly_power, recipe.flip, recipe.precision) == ("cross-entropy", 0.9, 0.5, "bf16")
+    assert (cityscapes.learning_rate, cityscapes.batch_size, cityscapes.epochs) == (0.05, 8, 1000)
+    assert (cityscapes.warmup_steps, cityscapes.crop_size) == (3000, (768, 768))
+    assert [1024 * factor for factor in cityscapes.scale] == [400, 1600]
+    assert (camvid.learning_rate, camvid.batch_size, camvid.epochs) == (0.005, 12, 200)
+    assert (camvid.warmup_steps, camvid.crop_size, camvid.frame_size) == (1000, (720, 960), (720, 960))
+    assert [720 * factor for factor in camvid.scale] == pytest.approx([288, 1152])
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_survives_json(name: str) -> None:
     recipe = get_recipe(name)

@@ -1,0 +1,290 @@
+"""Rules of the operations that move elements: views, permutations, slices, concatenations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rfkit.analysis.fields import Field, Read
+from rfkit.analysis.maps import KINDS, Dimension, Factor, Maps, UnsupportedError, gathered, join, other
+from rfkit.analysis.recording import Value
+from rfkit.analysis.rules import Operation, rule, whole
+from rfkit.analysis.taps import IDENTITY, Taps, constant, explicit
+
+__all__: list[str] = []
+
+
+@rule("aten::alias", "aten::clone", "aten::contiguous", "aten::detach", "aten::lift_fresh", "aten::_to_copy",
+      "aten::to", "aten::dropout", "aten::native_dropout", "aten::positive", "aten::resolve_conj", "aten::resolve_neg",
+      "aten::_conj", "aten::view_as_real", "aten::lift")  # fmt: skip
+def _same(operation: Operation) -> Maps:
+    return operation.input
+
+
+@rule("aten::copy")
+def _copy(operation: Operation) -> Maps | None:
+    source = operation.argument("src")
+    maps = operation.maps(source)
+    return None if maps is None else join([maps, None], [source.shape, operation.output_shape], label=operation.label)
+
+
+@rule("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", "aten::flatten", "aten::unsqueeze",
+      "aten::squeeze", "aten::_reshape_copy")  # fmt: skip
+def _view(operation: Operation) -> Maps:
+    return operation.input.view(operation.output_shape)
+
+
+@rule("aten::permute")
+def _permute(operation: Operation) -> Maps:
+    order = [axis % len(operation.input.dims) for axis in operation.argument("dims")]
+    return operation.input.permute(order)
+
+
+@rule("aten::transpose", "aten::swapaxes")
+def _transpose(operation: Operation) -> Maps:
+    rank = len(operation.input.dims)
+    one, two = operation.argument("dim0") % rank, operation.argument("dim1") % rank
+    order = list(range(rank))
+    order[one], order[two] = two, one
+    return operation.input.permute(order)
+
+
+@rule("aten::t", "aten::numpy_T")
+def _t(operation: Operation) -> Maps:
+    return operation.input.permute(list(range(len(operation.input.dims)))[::-1])
+
+
+@rule("aten::expand")
+def _expand(operation: Operation) -> Maps:
+    shape = operation.output_shape
+    return join([operation.input, None], [operation.input.shape, shape], label=operation.label)
+
+
+@rule("aten::repeat")
+def _repeat(operation: Operation) -> Maps:
+    maps, shape = operation.input, operation.output_shape
+    maps = replace(maps, dims=((),) * (len(shape) - len(maps.dims)) + maps.dims)
+    for axis, length in enumerate(shape):
+        before = maps.shape[axis]
+        if length == before:
+            continue
+        kind = kind_of(maps, axis)
+        if kind == "other":
+            maps = maps.with_dim(axis, other(length))
+        elif kind == "channel":
+            maps = maps.with_classes(np.tile(maps.classes, length // before)).with_dim(axis, whole(kind, length))
+        else:
+            taps = explicit([[place % before] for place in range(length)], before)
+            maps = gathered(maps, {kind: (taps, length)}, label=operation.label).with_dim(axis, whole(kind, length))
+    return maps
+
+
+@rule("aten::slice")
+def _slice(operation: Operation) -> Maps:
+    maps = operation.input
+    axis = operation.argument("dim", 0) % len(maps.dims)
+    length = maps.shape[axis]
+    start, end, step = slice(
+        operation.argument("start"), operation.argument("end"), operation.argument("step", 1)
+    ).indices(length)
+    return taken(maps, axis, start, step, len(range(start, end, step)), operation.label)
+
+
+@rule("aten::narrow")
+def _narrow(operation: Operation) -> Maps:
+    axis = operation.argument("dim") % len(operation.input.dims)
+    return taken(operation.input, axis, operation.argument("start"), 1, operation.argument("length"), operation.label)
+
+
+@rule("aten::select")
+def _select(operation: Operation) -> Maps:
+    maps = operation.input
+    axis = operation.argument("dim") % len(maps.dims)
+    index = operation.argument("index") % maps.shape[axis]
+    result = taken(maps, axis, index, 1, 1, operation.label)
+    return replace(result, dims=result.dims[:axis] + result.dims[axis + 1 :])
+
+
+@rule("aten::split", "aten::split_with_sizes", "aten::unsafe_split", "aten::unsafe_split_with_sizes", "aten::chunk",
+      "aten::tensor_split")  # fmt: skip
+def _split(operation: Operation) -> Sequence[Maps]:
+    maps = operation.input
+    axis = operation.argument("dim", 0) % len(maps.dims)
+    parts, start = [], 0
+    for result in operation.node.results:
+        parts.append(taken(maps, axis, start, 1, result.shape[axis], operation.label))
+        start += result.shape[axis]
+    return parts
+
+
+@rule("aten::unbind")
+def _unbind(operation: Operation) -> Sequence[Maps]:
+    maps = operation.input
+    axis = operation.argument("dim", 0) % len(maps.dims)
+    parts = [taken(maps, axis, index, 1, 1, operation.label) for index in range(maps.shape[axis])]
+    return [replace(part, dims=part.dims[:axis] + part.dims[axis + 1 :]) for part in parts]
+
+
+def taken(maps: Maps, axis: int, start: int, step: int, count: int, label: str) -> Maps:
+    """Positions start, start + step, ... of one axis of the tensor.
+
+    Raises:
+        UnsupportedError: the axis holds several things, and the slice cuts through them.
+    """
+    dim, length = maps.dims[axis], maps.shape[axis]
+    if start == 0 and step == 1 and count == length:
+        return maps
+    kinds = {factor.kind for factor in dim}
+    if not kinds - {"other"}:
+        return maps.with_dim(axis, other(count))
+    if kinds == {"channel"}:
+        return _taken_channels(maps, axis, start, step, count)
+    kind = kind_of(maps, axis)
+    taps = Taps(1, step, ((start,),))
+    return gathered(maps, {kind: (taps, count)}, label=label).with_dim(axis, whole(kind, count))
+
+
+def _taken_channels(maps: Maps, axis: int, start: int, step: int, count: int) -> Maps:
+    """The same of a channel axis, which may be one of several, as heads and channels of a head are."""
+    dim = maps.dims[axis]
+    if len(dim) > 1:
+        raise UnsupportedError("a slice through channels in an unusual order")
+    factor = dim[0]
+    places = np.arange(len(maps.classes))
+    digit = places // factor.step % factor.size
+    wanted = start + step * np.arange(count)
+    kept = np.isin(digit, wanted)
+    dims: list[Dimension] = []
+    for index, other_dim in enumerate(maps.dims):
+        if index == axis:
+            dims.append((Factor("channel", count, factor.step),) if count > 1 else ())
+        else:
+            dims.append(
+                tuple(
+                    replace(f, step=f.step // factor.size * count)
+                    if f.kind == "channel" and f.step > factor.step
+                    else f
+                    for f in other_dim
+                )
+            )
+    return replace(maps, dims=tuple(dims)).with_classes(maps.classes[kept])
+
+
+@rule("aten::cat", "aten::concat", "aten::concatenate")
+def _cat(operation: Operation) -> Maps:
+    values = [value for value in operation.argument("tensors") if value.shape != (0,)]
+    axis = operation.argument("dim", 0) % len(values[0].shape)
+    parts = [operation.maps(value) for value in values]
+    lengths = [value.shape[axis] for value in values]
+    told = {kind for part in parts if part for kind in part.kinds(axis)} - {"other"}
+    if told <= {"channel"} and not any(_elsewhere(part, axis, "channel") for part in parts if part):
+        return _cat_channels(parts, values, axis, operation.label)
+    if len(told) == 1 and told <= set(KINDS):
+        return _cat_along(parts, values, axis, told.pop(), lengths, operation.label)
+    if not told:
+        # Positions that are not told apart: all of them have the fields of all parts.
+        single = [part and part.with_dim(axis, ()) for part in parts]
+        shapes = [(*value.shape[:axis], 1, *value.shape[axis + 1 :]) for value in values]
+        return join(single, shapes, label=operation.label).with_dim(axis, other(sum(lengths)))
+    raise UnsupportedError(f"a concatenation along an axis that holds {' and '.join(sorted(told))}")
+
+
+def _elsewhere(part: Maps, axis: int, kind: str) -> bool:
+    """Whether `kind` is in another axis than `axis`."""
+    return any(factor.kind == kind for index, dim in enumerate(part.dims) if index != axis for factor in dim)
+
+
+def _cat_channels(parts: Sequence[Maps | None], values: Sequence[Value], axis: int, label: str) -> Maps:
+    known = [part for part in parts if part is not None]
+    size = (max(part.size[0] for part in known), max(part.size[1] for part in known))
+    fields: list[Field] = []
+    classes: list[np.ndarray] = []
+    for part, value in zip(parts, values, strict=True):
+        length = value.shape[axis]
+        if part is None:
+            fields.append(Field(size, (), label))
+            classes.append(np.full(length, len(fields) - 1))
+            continue
+        numbers = []
+        for field in _of_size(part, size, label):
+            if not any(field is before for before in fields):
+                fields.append(field)
+            numbers.append(next(index for index, before in enumerate(fields) if before is field))
+        classes.append(np.array(numbers)[np.broadcast_to(part.classes, (length,))])
+    rest = join([part.with_dim(axis, ()) for part in known],
+                [(*part.shape[:axis], 1, *part.shape[axis + 1 :]) for part in known], label=label)  # fmt: skip
+    together = np.concatenate(classes)
+    return Maps(rest.with_dim(axis, whole("channel", len(together))).dims, together, tuple(fields), rest.bound)
+
+
+def _of_size(part: Maps, size: tuple[int, int], label: str) -> tuple[Field, ...]:
+    if part.size == size:
+        return part.fields
+    taps = tuple(IDENTITY if part.size[axis] == size[axis] else constant() for axis in (0, 1))
+    return tuple(Field(size, [Read(field, (taps[0], taps[1]))], label) for field in part.fields)
+
+
+def _cat_along(
+    parts: Sequence[Maps | None], values: Sequence[Value], axis: int, kind: str, lengths: Sequence[int], label: str
+) -> Maps:
+    """Maps put one after the other along rows or columns."""
+    total, start = sum(lengths), 0
+    placed: list[Maps | None] = []
+    shape = list(values[0].shape)
+    shape[axis] = total
+    for part, length in zip(parts, lengths, strict=True):
+        if part is not None:
+            if part.dims[axis] != whole(kind, part.length(kind)) or part.length(kind) != length:
+                raise UnsupportedError(f"a concatenation along a part of the {kind}s")
+            reads = tuple((place - start,) if start <= place < start + length else () for place in range(total))
+            part = gathered(part, {kind: (Taps(total, total, reads), total)}, label=label)
+            part = part.with_dim(axis, whole(kind, total))
+        placed.append(part)
+        start += length
+    return join(placed, [shape] * len(placed), label=label)
+
+
+@rule("aten::index", "aten::index_select", "aten::_unsafe_index")
+def _index(operation: Operation) -> Maps:
+    if operation.name.endswith("index_select"):
+        indices = {operation.argument("dim"): operation.argument("index")}
+    else:
+        indices = {axis: index for axis, index in enumerate(operation.argument("indices")) if index is not None}
+    source = operation.argument("self")
+    maps = operation.maps(source)
+    if maps is None or len(indices) != 1:
+        raise UnsupportedError("indexing with several index tensors, or with one that depends on the image")
+    ((axis, index),) = indices.items()
+    tensor = index.tensor if isinstance(index, Value) else None
+    if tensor is None or tensor.is_meta or tensor.dim() != 1 or tensor.dtype.is_floating_point:
+        raise UnsupportedError("indexing with an index whose values are not known")
+    places = tensor.nonzero().flatten().tolist() if tensor.dtype.itemsize == 1 else tensor.tolist()
+    axis, length = axis % len(maps.dims), len(places)
+    kind = kind_of(maps, axis)
+    if kind == "other":
+        return maps.with_dim(axis, other(length))
+    order = np.array(places) % maps.length(kind)
+    return maps.reordered(kind, order).with_dim(axis, whole(kind, length))
+
+
+@rule("aten::diagonal", "aten::gather", "aten::scatter", "aten::sort", "aten::topk")
+def _moved_by_value(operation: Operation) -> Maps:
+    raise UnsupportedError("elements are picked by their values")
+
+
+def kind_of(maps: Maps, axis: int) -> str:
+    """What the whole of an axis is; "other" if its positions are alike.
+
+    Raises:
+        UnsupportedError: it holds several things, or a part of one.
+    """
+    dim = maps.dims[axis]
+    kinds = {factor.kind for factor in dim} - {"other"}
+    if not kinds:
+        return "other"
+    kind = next(iter(kinds))
+    if len(kinds) > 1 or dim != whole(kind, maps.length(kind)):
+        raise UnsupportedError(f"an axis that holds {' and '.join(sorted(kinds))} in parts")
+    return kind
