@@ -35,9 +35,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert _exit(capsys, "--version")[:2] == (0, f"rfkit {rfkit.__version__}\n")
 
 
-@pytest.mark.parametrize(
-    "command", ["models", "data check", "train", "evaluate", "predict", "branches", "figures"]
-)
+@pytest.mark.parametrize("command", ["models", "data check", "train", "evaluate", "predict", "branches", "figures"])
 def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = _exit(capsys, *command.split(), "--help")
     assert code == 0
