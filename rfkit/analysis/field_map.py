@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,8 @@ class FieldMap:
         self.reason = unknown or bound
         self._fields = tuple(fields)
         self._include_global = include_global
+        # Finds the same map for an image of another (height, width); set by the graph.
+        self.elsewhere: Callable[[Sequence[int]], FieldMap] | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -171,9 +173,7 @@ class FieldMap:
         box = self[unit]
         local = self.is_local
         fields = [field for field in self.fields if field.terms] if local else list(self.fields)
-        row, column, values = count_paths(fields, unit, local=local)
-        logs = np.full((box.height, box.width), -np.inf)
-        logs[row - box.y0 : row - box.y0 + len(values), column - box.x0 : column - box.x0 + values.shape[1]] = values
+        logs = count_paths(fields, unit, box, local=local)
         return Support(self.name, unit, box, np.isfinite(logs), logs, self.image_size)
 
     # -- units and pixels ----------------------------------------------------------------------------------------------
@@ -257,6 +257,30 @@ class FieldMap:
             overlaps.append(max(strands[0].size() - 1, 0))
             alignments.append(strands[0].shift)
         return TileOverlap(overlaps[0], overlaps[1], (alignments[0], alignments[1]))
+
+    def valid_region(self, size: Sequence[int] | None = None) -> Box:
+        """The units that no padding at the image's border can change, as a box of units.
+
+        Args:
+            size: (height, width) of the image; that of the trace by default. Another size is traced anew.
+
+        Raises:
+            ValueError: no unit is valid, because every field crosses the border.
+            UnknownFieldError: nothing is known of the layer.
+        """
+        if size is not None and tuple(size) != self.image_size:
+            assert self.elsewhere is not None
+            return self.elsewhere(size).valid_region()
+        ends = []
+        for axis in (0, 1):
+            places = self.inside(axis).nonzero()[0]
+            if not len(places):
+                raise ValueError(
+                    f"no unit of {self.name!r} is valid: every field crosses the border of an image of "
+                    f"{self.image_size[0]} x {self.image_size[1]} pixels."
+                )
+            ends.append((int(places[0]), int(places[-1])))
+        return Box(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
 
     def inside(self, axis: int) -> np.ndarray:
         """For each row (axis 0) or column (1) of units whether no local path to it goes over a border of any map."""

@@ -136,7 +136,7 @@ class Maps:
         """With the rows, columns or channels picked in a given order."""
         if kind == "channel":
             return self.with_classes(self.classes[order])
-        taps = explicit([[place] for place in order], self.length(kind))
+        taps = explicit([[int(place)] for place in order], self.length(kind))
         return gathered(self, {kind: (taps, len(order))})
 
     def with_classes(self, classes: np.ndarray) -> Maps:
@@ -314,8 +314,8 @@ def _mixing_taps(length: int, kept: Sequence[Factor], summed: Sequence[Factor], 
     together = _places(sorted(summed, key=lambda factor: -factor.step))
     starts = _places(sorted(kept, key=lambda factor: -factor.step))
     if not keep:
-        return explicit([start + together for start in starts], length), len(starts)
-    reads_of = {int(place): start + together for start in starts for place in start + together}
+        return explicit([(start + together).tolist() for start in starts], length), len(starts)
+    reads_of = {int(place): (start + together).tolist() for start in starts for place in start + together}
     return explicit([reads_of[place] for place in range(length)], length), length
 
 
@@ -336,7 +336,7 @@ def _with_mixed_channels(maps: Maps, axes: Sequence[int], keep: bool) -> Maps:
     kept = [f for dim in maps.dims for f in dim if f.kind == "channel" and f not in summed]
     together = _places(sorted(summed, key=lambda factor: -factor.step))
     starts = _places(sorted(kept, key=lambda factor: -factor.step))
-    groups = [tuple(np.unique(maps.classes[start + together])) for start in starts]
+    groups = [tuple(np.unique(maps.classes[start + together]).tolist()) for start in starts]
     distinct = list(dict.fromkeys(groups))
     fields = tuple(_merged_field([maps.fields[index] for index in group]) for group in distinct)
     of_start = np.array([distinct.index(group) for group in groups])

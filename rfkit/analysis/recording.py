@@ -105,12 +105,13 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        # In inference mode composite operations arrive whole.
-        with self:
-            parts = func.decompose(*args, **kwargs)
-        if parts is not NotImplemented:
-            return parts
         schema = func._schema
+        if "upsample" not in schema.name:
+            # In inference mode composite operations arrive whole. The parts of resampling would be indexing.
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
         layer, call = self._running[-1] if self._running else ("", 0)
         self.record.last = f"{layer}: {schema.name}" if layer else schema.name
         inputs = tree_map(self.value, (*args, *kwargs.values()))
@@ -128,7 +129,7 @@ class _Recorder(TorchDispatchMode):
         self.record.nodes.append(node)
         constant = all(value.tensor is not None for value in node.operands)
         for index, tensor in enumerate(tensors):
-            kept = tensor if constant and node.operands else None
+            kept = tensor if constant else None
             self._values[tensor] = Value(node, index, tuple(tensor.shape), "", kept)
             node.results.append(self._values[tensor])
         if schema.is_mutable:
@@ -149,9 +150,11 @@ class _Recorder(TorchDispatchMode):
         storages = {_storage(tensor) for tensor in written} - {None}
         for tensor in list(self._values.keys()):
             known = self._values[tensor]
-            views = any(tensor is result for result in written)
-            if not views and not known.name and _storage(tensor) in storages:
-                node = Node("written_through_a_view", False, (known,), "written through a view")
+            itself = any(tensor is result for result in written)
+            if not itself and not known.name and _storage(tensor) in storages:
+                new = self._values[written[0]]
+                arguments = {"self": known, "src": new, "region": _region(tensor, written[0])}
+                node = Node("write", False, (known, new), "a write through a view", arguments)
                 self._values[tensor] = Value(node, 0, tuple(tensor.shape))
                 node.results.append(self._values[tensor])
                 self.record.nodes.append(node)
@@ -227,6 +230,21 @@ def _named(schema: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> d
         elif argument.has_default_value():
             found[argument.name] = argument.default_value
     return found
+
+
+def _region(base: Tensor, view: Tensor) -> tuple[tuple[int, int, int], ...] | None:
+    """(start, step, count) along each axis of the part of `base` that `view` is; None if it is no such part."""
+    if base.dim() != view.dim() or not base.is_contiguous():
+        return None
+    offset = int(view.storage_offset()) - int(base.storage_offset())
+    region = []
+    for size, stride, count, own in zip(base.shape, base.stride(), view.shape, view.stride(), strict=True):
+        start, offset = divmod(offset, max(stride, 1)) if size > 1 else (0, offset)
+        step = own // stride if count > 1 else 1
+        if (count > 1 and own % stride) or start < 0 or start + (count - 1) * step >= size or step < 1:
+            return None
+        region.append((start, step, count))
+    return None if offset else tuple(region)
 
 
 def _storage(tensor: Tensor) -> int | None:

@@ -48,7 +48,7 @@ def rule(*operators: str) -> Callable[[Rule], Rule]:
     """
     for operator in operators:
         namespace, separator, name = operator.partition("::")
-        if not (separator and namespace and name):
+        if " " not in operator and not (separator and namespace and name):
             raise ValueError(f"operators: {operator!r} is not of the form 'namespace::operator'.")
 
     def enter(function: Rule) -> Rule:
@@ -184,7 +184,7 @@ def _grouped(maps: Maps, channels: int, groups: int | None) -> tuple[np.ndarray,
     """For each output channel which set of fields it reads, and the different sets."""
     if groups is None:
         return maps.classes, [(index,) for index in range(len(maps.fields))]
-    sets = [tuple(np.unique(part)) for part in maps.classes.reshape(min(groups, len(maps.classes)), -1)]
+    sets = [tuple(np.unique(part).tolist()) for part in maps.classes.reshape(min(groups, len(maps.classes)), -1)]
     distinct = list(dict.fromkeys(sets))
     numbers = [distinct.index(found) for found in sets]
     return np.repeat(numbers, channels // len(sets)), distinct

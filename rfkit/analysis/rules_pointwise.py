@@ -8,7 +8,8 @@ from rfkit.analysis.rules import Operation, rule
 __all__: list[str] = []
 
 
-@rule("aten::_prelu_kernel", "aten::prelu", "aten::hardswish", "aten::hardsigmoid", "aten::hardtanh", "aten::leaky_relu",
+@rule("aten::_prelu_kernel", "aten::prelu", "aten::hardswish", "aten::hardsigmoid", "aten::hardtanh",
+      "aten::leaky_relu",
       "aten::elu", "aten::celu", "aten::gelu", "aten::silu", "aten::mish", "aten::softplus", "aten::softshrink",
       "aten::rrelu_with_noise", "aten::log_sigmoid_forward",
        "aten::threshold", "aten::clamp", "aten::where",

@@ -254,19 +254,92 @@ def _index(operation: Operation) -> Maps:
         indices = {axis: index for axis, index in enumerate(operation.argument("indices")) if index is not None}
     source = operation.argument("self")
     maps = operation.maps(source)
-    if maps is None or len(indices) != 1:
-        raise UnsupportedError("indexing with several index tensors, or with one that depends on the image")
+    if maps is None:
+        raise UnsupportedError("indexing of a constant by values that depend on the image")
+    if len(indices) > 1:
+        return _open_grid(operation, maps, indices)
     ((axis, index),) = indices.items()
+    return _picked(maps, axis % len(maps.dims), _places(index))
+
+
+def _open_grid(operation: Operation, maps: Maps, indices: dict[int, object]) -> Maps:
+    """Indexing with one index tensor for each of several neighbouring axes, each varying along its own axis alone."""
+    axes = sorted(indices)
+    for number, axis in enumerate(axes):
+        index = indices[axis]
+        shape = index.shape if isinstance(index, Value) else ()
+        own = len(shape) - len(axes) + number
+        if axis != axes[0] + number or any(side > 1 for place, side in enumerate(shape) if place != own):
+            raise UnsupportedError("indexing with index tensors that do not form a grid")
+        maps = _picked(maps, axis, _places(index))
+    return maps
+
+
+def _places(index: object) -> list[int]:
+    """The positions that an index tensor names."""
     tensor = index.tensor if isinstance(index, Value) else None
-    if tensor is None or tensor.is_meta or tensor.dim() != 1 or tensor.dtype.is_floating_point:
+    if tensor is None or tensor.is_meta or tensor.dtype.is_floating_point:
         raise UnsupportedError("indexing with an index whose values are not known")
-    places = tensor.nonzero().flatten().tolist() if tensor.dtype.itemsize == 1 else tensor.tolist()
-    axis, length = axis % len(maps.dims), len(places)
+    return [int(place) for place in (tensor.nonzero() if tensor.dtype.itemsize == 1 else tensor).flatten().tolist()]
+
+
+def _picked(maps: Maps, axis: int, places: list[int]) -> Maps:
     kind = kind_of(maps, axis)
     if kind == "other":
-        return maps.with_dim(axis, other(length))
+        return maps.with_dim(axis, other(len(places)))
     order = np.array(places) % maps.length(kind)
-    return maps.reordered(kind, order).with_dim(axis, whole(kind, length))
+    return maps.reordered(kind, order).with_dim(axis, whole(kind, len(places)))
+
+
+@rule("a write through a view")
+def _write(operation: Operation) -> Maps | None:
+    """A part of a tensor is overwritten: `base[..., 1:-1, 1:-1] = source`, as circular padding does."""
+    region, shape = operation.argument("region"), operation.output_shape
+    base, source = operation.maps(operation.argument("self")), operation.maps(operation.argument("src"))
+    if base is None and source is None:
+        return None
+    if region is None:
+        raise UnsupportedError("memory that another view of it writes to")
+    partial = [axis for axis, (_, _, count) in enumerate(region) if count != shape[axis]]
+    if not partial:
+        return source
+    known = source if base is None else base
+    assert known is not None
+    kinds = {axis: kind_of(known, axis) for axis in partial}
+    if any(kind not in KINDS for kind in kinds.values()) or len(set(kinds.values())) != len(kinds):
+        raise UnsupportedError("a part of the channels or of the batch is overwritten")
+    spans = {kinds[axis]: (region[axis], shape[axis]) for axis in partial}
+    parts: list[Maps | None] = [base and _outside(base, spans, operation.label)]
+    if source is not None:
+        taps = {kind: (_inserted(*span), span[1]) for kind, span in spans.items()}
+        placed = gathered(source, taps, label=operation.label)
+        for axis in partial:
+            placed = placed.with_dim(axis, whole(kinds[axis], shape[axis]))
+        parts.append(placed)
+    return join(parts, [shape] * len(parts), label=operation.label)
+
+
+def _inserted(region: tuple[int, int, int], length: int) -> Taps:
+    """Each position of the region reads its own place in the source, the others nothing."""
+    start, step, count = region
+    place_of = {start + step * place: place for place in range(count)}
+    return Taps(length, length, tuple((place_of[place],) if place in place_of else () for place in range(length)))
+
+
+def _outside(base: Maps, spans: dict[str, tuple[tuple[int, int, int], int]], label: str) -> Maps:
+    """What is left of a tensor when a rectangle of it is overwritten."""
+    keep, gone = {}, {}
+    for kind, ((start, step, count), length) in spans.items():
+        inside = range(start, start + step * count, step)
+        keep[kind] = Taps(length, length, tuple(() if place in inside else (place,) for place in range(length)))
+        gone[kind] = Taps(length, length, tuple((place,) if place in inside else () for place in range(length)))
+    pairs = []
+    if "row" in spans:
+        pairs.append((keep["row"], IDENTITY))
+    if "column" in spans:
+        pairs.append((gone.get("row", IDENTITY), keep["column"]))
+    fields = tuple(Field(field.size, [Read(field, pair) for pair in pairs], label) for field in base.fields)
+    return replace(base, fields=fields)
 
 
 @rule("aten::diagonal", "aten::gather", "aten::scatter", "aten::sort", "aten::topk")

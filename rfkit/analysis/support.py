@@ -9,6 +9,7 @@ import numpy as np
 
 from rfkit.analysis.fields import Field, Read
 from rfkit.analysis.taps import Taps
+from rfkit.results.box import Box
 
 __all__ = ["count_paths", "in_order", "local_reads", "reached_units"]
 
@@ -57,17 +58,14 @@ class _Window:
         return _Window(row, column, values)
 
 
-def count_paths(fields: Sequence[Field], unit: tuple[int, int], *, local: bool) -> tuple[int, int, np.ndarray]:
-    """The natural logarithm of the number of paths from each pixel to a unit, summed over `fields`.
+def count_paths(fields: Sequence[Field], unit: tuple[int, int], box: Box, *, local: bool) -> np.ndarray:
+    """The natural logarithm of the number of paths from each pixel of a box to a unit, -inf where no path leads.
 
     Args:
         fields: fields of the channels of the unit, each counted once.
         unit: (row, column) on the map.
+        box: the unit's box, inside the image.
         local: whether to leave out global paths.
-
-    Returns:
-        First row and first column of the part of the image that is reached, and the logarithms, -inf where no path
-        leads.
     """
     order = in_order(fields)
     windows: dict[int, _Window] = {id(field): _Window(*unit, np.zeros((1, 1))) for field in fields}
@@ -81,8 +79,9 @@ def count_paths(fields: Sequence[Field], unit: tuple[int, int], *, local: bool) 
             if passed is not None:
                 key = id(read.source)
                 windows[key] = windows[key].added(passed) if key in windows else passed
-    found = windows.get(id(image), _Window(0, 0, np.full((1, 1), -np.inf)))
-    return found.row, found.column, found.values
+    whole = _Window(box.y0, box.x0, np.full((box.height, box.width), -np.inf)).added(windows[id(image)])
+    top, left = box.y0 - whole.row, box.x0 - whole.column
+    return whole.values[top : top + box.height, left : left + box.width]
 
 
 def _pass_back(window: _Window, read: Read, size: tuple[int, int]) -> _Window | None:

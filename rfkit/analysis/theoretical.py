@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +23,6 @@ from rfkit.analysis.path_counts import path_table
 from rfkit.analysis.propagation import Propagation, propagate
 from rfkit.analysis.recording import Node, Record, Value, record
 from rfkit.analysis.untouched import untouched
-from rfkit.results.box import Box
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +32,8 @@ __all__ = ["GlobalPathError", "Graph", "TraceError", "trace"]
 _MODES = ("ignore", "include", "raise")
 # Operators that move elements without reading others: not worth a line in the table.
 _SILENT = {"alias", "clone", "contiguous", "detach", "lift_fresh", "_to_copy", "view", "_unsafe_view", "reshape",
-           "flatten", "_reshape_alias", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "dropout", "native_dropout",
-           "empty_like", "zeros_like", "copy"}  # fmt: skip
+           "flatten", "_reshape_alias", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "dropout",
+           "native_dropout", "empty_like", "zeros_like", "copy"}  # fmt: skip
 
 
 class TraceError(RuntimeError):
@@ -169,6 +169,8 @@ class Graph:
             raise IndexError(f"layer {layer!r} ran {len(calls)} times; there is no call {call}.")
         results = self._record.results[own, sorted(calls)[call]]
         maps = {path: self._map(value, layer or "output") for path, value in results.items() if self._depends(value)}
+        for path, found in maps.items():
+            found.elsewhere = partial(self._at, layer=layer, call=call, path=path)
         if not maps:
             raise ValueError(f"layer {layer!r} returned nothing that depends on the image.")
         return maps
@@ -224,7 +226,7 @@ class Graph:
         return pd.DataFrame(rows, columns=_COLUMNS).astype(_TYPES)
 
     def paths(self, layer: str = "") -> pd.DataFrame:
-        """The local paths from the image to a layer (the output by default), one row per receptive field that they have.
+        """The local paths from the image to a layer (default: the output), one row per receptive field that they have.
 
         Columns: paths (their number, a Python integer: it grows exponentially with depth); share; height, width (size
         in pixels without clipping, the largest over units); stride_y, stride_x (pixels); via (layers and operators of
@@ -235,37 +237,6 @@ class Graph:
             UnknownFieldError: nothing is known of it.
         """
         return path_table([field for field in self[layer].fields if field.terms], layer or "output")
-
-    def valid_region(self, size: Sequence[int] | None = None, *, layer: str = "") -> Box:
-        """The units of a layer (the output by default) that no padding at the image's border can change.
-
-        Args:
-            size: (height, width) of the image; that of the trace by default. Another size is traced anew.
-            layer: name of the layer.
-
-        Returns:
-            The box of these units; its coordinates are those of units.
-
-        Raises:
-            ValueError: no unit is free of the border: the field is larger than the image. Or there is no such layer.
-        """
-        if size is not None and tuple(size) != self.image_size:
-            return self._again(size).valid_region(layer=layer)
-        found = self[layer]
-        ends = []
-        for axis in (0, 1):
-            places = found.inside(axis).nonzero()[0]
-            if not len(places):
-                raise ValueError(
-                    f"every unit of {found.name!r} sees the border of an image of {self.image_size[0]} x "
-                    f"{self.image_size[1]} pixels: none is valid."
-                )
-            ends.append((int(places[0]), int(places[-1])))
-        return Box(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
-
-    def tile_overlap(self, layer: str = "") -> object:
-        """How much tiles must overlap; see `FieldMap.tile_overlap`."""
-        return self[layer].tile_overlap()
 
     def min_input(self) -> tuple[int, int]:
         """The smallest (height, width) that the network accepts, with the other side as traced.
@@ -289,9 +260,11 @@ class Graph:
         image = torch.empty((1, self._image.shape[1], *size), dtype=self._image.dtype, device=self._image.device)
         return _recorded(self._model, image, self._training)[1] is None
 
-    def _again(self, size: Sequence[int]) -> Graph:
+    def _at(self, size: Sequence[int], layer: str, call: int, path: str) -> FieldMap:
+        """The map of a layer in a trace of another image size."""
         shape = (int(self._image.shape[1]), *size)
-        return trace(self._model, shape, global_paths=self.global_paths, training=self._training)
+        graph = trace(self._model, shape, global_paths=self.global_paths, training=self._training)
+        return graph.results(layer, call)[path]
 
     def _depends(self, value: Value) -> bool:
         return value in self._fields.known or value in self._fields.unknown
@@ -319,8 +292,8 @@ class Graph:
 
 
 _COLUMNS = ["layer", "call", "operator", "axis", "units", "size_min", "size_max", "path_min", "path_max",
-            "output_stride", "start", "centre", "period", "coverage", "largest_gap", "aligned", "covers_input", "is_global", "status",
-            "reason"]  # fmt: skip
+            "output_stride", "start", "centre", "period", "coverage", "largest_gap", "aligned", "covers_input",
+            "is_global", "status", "reason"]  # fmt: skip
 _WHOLE, _FLAG = "Int64", "boolean"
 _TYPES: Mapping[str, Any] = {
     "units": _WHOLE, "size_min": _WHOLE, "size_max": _WHOLE, "path_min": _WHOLE, "path_max": _WHOLE, "start": _WHOLE,

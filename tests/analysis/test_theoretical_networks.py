@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from analysis import networks, oracle
-from rfkit.analysis.theoretical import trace
 from torch import nn
+
+from rfkit.analysis.theoretical import trace
 
 EXACT = sorted(networks.EXACT)
 GLOBAL = sorted(networks.GLOBAL)

@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from analysis import oracle
-from rfkit.analysis.theoretical import trace
 from torch import Tensor, nn
+
+from rfkit.analysis.theoretical import trace
 
 SIZE = (13, 10)
 

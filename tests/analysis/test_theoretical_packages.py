@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from analysis import oracle
-from rfkit.analysis.theoretical import trace
 from torch import nn
+
+from rfkit.analysis.theoretical import trace
 
 transformers = pytest.importorskip("transformers", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -9,9 +9,9 @@ import pytest
 from analysis import networks, oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rfkit.analysis.theoretical import trace
 from torch import nn
 
+from rfkit.analysis.theoretical import trace
 from rfkit.models.registry import create_model
 
 GOLDEN = tomllib.loads((Path(__file__).parents[1] / "golden" / "receptive_fields.toml").read_text(encoding="utf-8"))

@@ -9,8 +9,9 @@ from analysis.random_graphs import network
 from analysis.random_graphs import networks as random_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rfkit.analysis.theoretical import trace
 from torch import Tensor, nn
+
+from rfkit.analysis.theoretical import trace
 
 # PyTorch warns where padding="same" has to pad unevenly.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
