@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Strand, Term
+from rfkit.analysis.fields import Field, Strand, Term, by_stride
 from rfkit.analysis.support import count_paths, reached_units
 from rfkit.results.box import Box
 from rfkit.results.support import Support
@@ -25,14 +25,23 @@ class TileOverlap:
     """How tiles must lie for tiled inference to equal inference on the whole image.
 
     Attributes:
-        rows, columns: pixels that neighbouring tiles must share at least.
+        margin: (rows, columns) of pixels to cut off a tile's output on each side that is not a border of the image.
         alignment: (rows, columns): a tile must begin at a multiple of it, so that its units lie where those of the
             whole image do.
     """
 
-    rows: int
-    columns: int
+    margin: tuple[int, int]
     alignment: tuple[int, int]
+
+    @property
+    def rows(self) -> int:
+        """Pixels that tiles one above the other must share: twice the margin."""
+        return 2 * self.margin[0]
+
+    @property
+    def columns(self) -> int:
+        """Pixels that tiles side by side must share: twice the margin."""
+        return 2 * self.margin[1]
 
 
 class FieldMap:
@@ -56,6 +65,7 @@ class FieldMap:
         image_size: tuple[int, int],
         *,
         include_global: bool = False,
+        turned: bool = False,
         bound: str = "",
         unknown: str = "",
     ) -> None:
@@ -65,6 +75,8 @@ class FieldMap:
         self.reason = unknown or bound
         self._fields = tuple(fields)
         self._include_global = include_global
+        # Whether the rows of the map run along the columns of the image.
+        self._turned = turned
         # Finds the same map for an image of another (height, width); set by the graph.
         self.elsewhere: Callable[[Sequence[int]], FieldMap] | None = None
 
@@ -85,7 +97,11 @@ class FieldMap:
     @property
     def size(self) -> tuple[int, int]:
         """(rows, columns) of units."""
-        return self.fields[0].size
+        return self._own(self.fields[0].size)
+
+    def _own(self, pair: tuple[int, int]) -> tuple[int, int]:
+        """A pair along the image's rows and columns, in the order of the map's own axes; and the other way round."""
+        return (pair[1], pair[0]) if self._turned else pair
 
     @property
     def is_global(self) -> bool:
@@ -107,7 +123,7 @@ class FieldMap:
 
     def strands(self, axis: int) -> tuple[Strand, ...]:
         """The strands of all channels along one axis (0 rows, 1 columns); none where only global paths lead."""
-        return tuple(dict.fromkeys(strand for field in self.fields for strand in field.planes[axis]))
+        return by_stride([strand for field in self.fields for strand in field.planes[axis]])
 
     def __repr__(self) -> str:
         return f"FieldMap({self.name!r}, {self.status if self.status == 'unknown' else self.size})"
@@ -122,7 +138,7 @@ class FieldMap:
             UnknownFieldError: nothing is known of the layer.
             ValueError: the unit depends on no pixel, because all it reads is padding.
         """
-        row, column = self.unit_index(unit)
+        row, column = self._own(self.unit_index(unit))
         ends = [
             (term.rows.first[row], term.columns.first[column], term.rows.last[row], term.columns.last[column])
             for term in self.terms
@@ -130,7 +146,7 @@ class FieldMap:
         ]
         if not ends:
             raise ValueError(
-                f"unit {(row, column)} of {self.name!r} depends on no pixel: all that it reads is padding."
+                f"unit {self._own((row, column))} of {self.name!r} depends on no pixel: all that it reads is padding."
             )
         y0, x0 = (int(min(end[index] for end in ends)) for index in (0, 1))
         y1, x1 = (int(max(end[index] for end in ends)) for index in (2, 3))
@@ -152,7 +168,7 @@ class FieldMap:
 
     def boxes(self) -> np.ndarray:
         """The clipped boxes of all units, (rows, columns, 4): y0, x0, y1, x1; y0 above y1 where nothing is reached."""
-        rows, columns = self.size
+        rows, columns = self.fields[0].size
         first = np.full((rows, columns, 2), np.iinfo(np.int64).max)
         last = np.full((rows, columns, 2), -1)
         for term in self.terms:
@@ -161,7 +177,8 @@ class FieldMap:
                 first[..., axis] = np.where(there, np.minimum(first[..., axis], ends), first[..., axis])
             for axis, ends in enumerate((term.rows.last[:, None], term.columns.last[None, :])):
                 last[..., axis] = np.where(there, np.maximum(last[..., axis], ends), last[..., axis])
-        return np.concatenate([first, last], axis=2)
+        found = np.concatenate([first, last], axis=2)
+        return found.swapaxes(0, 1) if self._turned else found
 
     def support(self, i: int, j: int) -> Support:
         """The pixels that unit (i, j) really reaches, with the number of paths from each.
@@ -173,7 +190,7 @@ class FieldMap:
         box = self[unit]
         local = self.is_local
         fields = [field for field in self.fields if field.terms] if local else list(self.fields)
-        logs = count_paths(fields, unit, box, local=local)
+        logs = count_paths(fields, self._own(unit), box, local=local)
         return Support(self.name, unit, box, np.isfinite(logs), logs, self.image_size)
 
     # -- units and pixels ----------------------------------------------------------------------------------------------
@@ -196,28 +213,26 @@ class FieldMap:
         unit = self.unit_index((int(i), int(j)))
         if not self.is_local:
             return self[unit].centre
-        ends = [self.hull(axis, place) for axis, place in enumerate(unit)]
+        ends = [self.hull(axis, place) for axis, place in enumerate(self._own(unit))]
         return sum(ends[0]) / 2, sum(ends[1]) / 2
 
     def unit(self, y: float, x: float) -> tuple[int, int]:
-        """The unit whose field's centre is nearest to pixel (y, x); of several, the first.
+        """The unit whose field's centre is nearest to (y, x) in pixels; of several, the first.
 
         Raises:
-            ValueError: the pixel lies outside the image.
             UnknownFieldError: nothing is known of the layer.
         """
-        self._check_pixel(y, x)
         found = []
         for axis, place in enumerate((y, x)):
             centres = self.centres(axis)
             found.append(int(np.abs(centres - place).argmin()))
-        return found[0], found[1]
+        return self._own((found[0], found[1]))
 
     def centres(self, axis: int) -> np.ndarray:
         """The centre of each row (axis 0) or column (1) of units, in pixels."""
         if not self.is_local:
-            return np.full(self.size[axis], (self.image_size[axis] - 1) / 2)
-        return np.array([sum(self.hull(axis, position)) / 2 for position in range(self.size[axis])])
+            return np.full(self.fields[0].size[axis], (self.image_size[axis] - 1) / 2)
+        return np.array([sum(self.hull(axis, position)) / 2 for position in range(self.fields[0].size[axis])])
 
     def units_reached_by(self, y: int, x: int) -> Box:
         """The smallest box of units that holds all units which pixel (y, x) can change.
@@ -229,7 +244,8 @@ class FieldMap:
         self._check_pixel(y, x)
         local = self.is_local
         fields = [field for field in self.fields if field.terms] if local else list(self.fields)
-        rows, columns = np.nonzero(reached_units(fields, (int(y), int(x)), local=local))
+        reached = reached_units(fields, (int(y), int(x)), local=local)
+        rows, columns = np.nonzero(reached.T if self._turned else reached)
         if not len(rows):
             raise ValueError(f"pixel {(y, x)} reaches no unit of {self.name!r}.")
         return Box(int(rows.min()), int(columns.min()), int(rows.max()), int(columns.max()))
@@ -245,18 +261,25 @@ class FieldMap:
         """
         if self.is_global:
             raise ValueError(
-                f"a global path leads to {self.name!r}: its units depend on the whole image, not on tiles."
+                f"a global path leads to {self.name!r}: its units depend on the whole image, and tiles cannot be enough."
             )
-        overlaps, alignments = [], []
+        margins, alignments = [], []
         for axis in (0, 1):
             strands = self.strands(axis)
-            if len(strands) > 1 or strands[0].shift <= 0:
+            if len(strands) > 1 or strands[0].shift <= 0 or strands[0].shift % strands[0].period:
                 raise ValueError(
-                    f"{self.name!r} resamples to a size that is no fixed multiple: tiles differ from the whole."
+                    f"{self.name!r} resamples to a size that is no fixed multiple of the image's: tiles differ from the "
+                    "whole. Take an image size that all strides of the network divide."
                 )
-            overlaps.append(max(strands[0].size() - 1, 0))
+            stride = strands[0].shift // strands[0].period
+            margin = max(
+                max(position * stride - first, last - (position + 1) * stride + 1, 0)
+                for position in range(strands[0].period)
+                for first, last in [self.hull(axis, position)]
+            )
+            margins.append(-(-margin // stride) * stride)
             alignments.append(strands[0].shift)
-        return TileOverlap(overlaps[0], overlaps[1], (alignments[0], alignments[1]))
+        return TileOverlap((margins[0], margins[1]), (alignments[0], alignments[1]))
 
     def valid_region(self, size: Sequence[int] | None = None) -> Box:
         """The units that no padding at the image's border can change, as a box of units.
@@ -280,12 +303,13 @@ class FieldMap:
                     f"{self.image_size[0]} x {self.image_size[1]} pixels."
                 )
             ends.append((int(places[0]), int(places[-1])))
-        return Box(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
+        (y0, y1), (x0, x1) = (ends[1], ends[0]) if self._turned else (ends[0], ends[1])
+        return Box(y0, x0, y1, x1)
 
     def inside(self, axis: int) -> np.ndarray:
         """For each row (axis 0) or column (1) of units whether no local path to it goes over a border of any map."""
         clean = [(term.rows, term.columns)[axis].clean for field in self.fields for term in field.terms]
-        return np.logical_and.reduce(clean) if clean else np.zeros(self.size[axis], dtype=bool)
+        return np.logical_and.reduce(clean) if clean else np.zeros(self.fields[0].size[axis], dtype=bool)
 
     def unit_index(self, unit: tuple[int, int]) -> tuple[int, int]:
         """`unit` with negative coordinates counted from the end.
@@ -311,7 +335,7 @@ class FieldMap:
 
     def measures(self, axis: int) -> dict[str, object]:
         """The numbers of the table along one axis; see `rfkit.analysis.theoretical.Graph.table`."""
-        image, units = self.image_size[axis], self.size[axis]
+        image, units = self.image_size[axis], self.fields[0].size[axis]
         strands = self.strands(axis)
         if not self.is_local:
             return {

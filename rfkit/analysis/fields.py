@@ -22,7 +22,7 @@ import numpy as np
 
 from rfkit.analysis.taps import IDENTITY, Taps
 
-__all__ = ["AXES", "Ends", "Field", "Read", "Strand", "Term", "pixels"]
+__all__ = ["AXES", "Ends", "Field", "Read", "Strand", "Term", "by_stride", "pixels"]
 
 AXES = ("row", "column")
 _NOTHING = np.iinfo(np.int64).max
@@ -205,7 +205,7 @@ class Field:
         planes, narrow, wide, aligned = [], [], [], []
         for axis in (0, 1):
             strands = [strand.read(read.taps[axis]) for read in local for strand in read.source.planes[axis]]
-            planes.append(_by_stride(strands))
+            planes.append(by_stride(strands))
             narrow.append(min((_path(read, axis, "narrow") for read in local), key=Strand.size))
             widest = [_path(read, axis, "wide") for read in local]
             wide.append(max(widest, key=Strand.size))
@@ -247,7 +247,7 @@ def _merged(terms: Iterable[Term]) -> tuple[Term, ...]:
     return tuple(found.values())
 
 
-def _by_stride(strands: Sequence[Strand]) -> tuple[Strand, ...]:
+def by_stride(strands: Sequence[Strand]) -> tuple[Strand, ...]:
     """One strand for each stride: strands of different strides have no common period."""
     found: dict[tuple[int, int], Strand] = {}
     for strand in strands:

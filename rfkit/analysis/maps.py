@@ -159,6 +159,8 @@ class Maps:
         kinds: list[str] = []
         for axis in range(len(maps.dims) - axes, len(maps.dims)):
             found = maps.kinds(axis) - {"other"}
+            if len(found) > 1:
+                found -= {"channel"}  # depth to space
             if len(found) > 1 or found == {"channel"}:
                 raise UnsupportedError(f"axis {axis} holds {' and '.join(sorted(found))}")
             kind = found.pop() if found else ""
@@ -174,13 +176,63 @@ class Maps:
         return maps, tuple(kinds)
 
     def _whole(self, axis: int, kind: str) -> Maps:
-        """With an axis that is `kind` and nothing else; a broadcast axis is written out."""
+        """With an axis that is `kind` and nothing else; what is broadcast or comes from channels is written out."""
         dim, length = self.dims[axis], _length(self.dims[axis])
         if not dim or dim == (Factor(kind, self.length(kind)),):
             return self
-        if {factor.kind for factor in dim} == {"other"} and self.length(kind) == 1:
-            return gathered(self, {kind: (constant(), length)}).with_dim(axis, (Factor(kind, length),))
-        raise UnsupportedError(f"axis {axis} holds a part of the {kind}s")
+        parts = [factor for factor in dim if factor.kind == kind]
+        if _length(parts) != self.length(kind):
+            raise UnsupportedError(f"axis {axis} holds a part of the {kind}s")
+        rows, channels = (
+            _places([replace(f, step=f.step if f.kind == wanted else 0) for f in dim]) for wanted in (kind, "channel")
+        )
+        if any(factor.kind == "channel" for factor in dim):
+            return self._depth_to_space(axis, kind, rows, channels)
+        taps = explicit([[int(row)] for row in rows], self.length(kind))
+        if len(dim) == 2 and dim[1].kind == "other":
+            taps = Taps(dim[1].size, 1, ((0,),) * dim[1].size)
+        elif not parts:
+            taps = constant()
+        return gathered(self, {kind: (taps, length)}).with_dim(axis, (Factor(kind, length),))
+
+    def _depth_to_space(self, axis: int, kind: str, rows: np.ndarray, channels: np.ndarray) -> Maps:
+        """With the channels inside an axis become positions: position p reads `rows[p]` of the channel `channels[p]`."""
+        rest = [tuple(f for f in dim if f.kind == "channel") for at, dim in enumerate(self.dims) if at != axis]
+        starts = _places(sorted((f for dim in rest for f in dim), key=lambda factor: -factor.step))
+        before, length = self.length(kind), len(rows)
+        fields: list[Field] = []
+        found: dict[tuple[int, ...], int] = {}
+        classes = []
+        for start in starts:
+            key = tuple(self.classes[start + channels].tolist())
+            if key not in found:
+                found[key] = len(fields)
+                reads = []
+                for index in dict.fromkeys(key):
+                    places = [[int(row)] if own == index else [] for row, own in zip(rows, key, strict=True)]
+                    pair = [explicit(places, before) if name == kind else IDENTITY for name in KINDS]
+                    reads.append(Read(self.fields[index], (pair[0], pair[1])))
+                size = tuple(length if name == kind else self.length(name) for name in KINDS)
+                fields.append(Field((size[0], size[1]), reads, self.fields[key[0]].label))
+            classes.append(found[key])
+        dims = [_renumbered(dim, {"channel": rest}) for dim in self.dims]
+        dims[axis] = (Factor(kind, length),)
+        return Maps(tuple(dims), np.array(classes), tuple(fields), self.bound)
+
+    def as_map(self) -> tuple[Maps, bool]:
+        """The maps in the order of the tensor's own axes, and whether its rows are columns of the image.
+
+        The last two axes of N C H W, or the two before the last of N H W C, become whole axes where they can.
+        """
+        last = len(self.dims) - 1
+        orders = [list(range(last + 1)), [*range(last - 2), last, last - 2, last - 1]] if last >= 2 else []
+        for order in orders:
+            try:
+                maps, kinds = self.permute(order).as_images(2)
+            except UnsupportedError:
+                continue
+            return maps, kinds == KINDS[::-1]
+        return self, False
 
     def _with_extracted_channels(self, axis: int) -> Maps:
         """With rows and columns inside the channel axis (space to depth) turned into channels of their own."""

@@ -198,16 +198,16 @@ def record(model: nn.Module, image: Tensor, *, meta: bool = False, into: Record 
             of_tensor.setdefault(id(tensor), torch.empty_like(tensor, device="meta"))
         tensors = {name: of_tensor[id(tensor)] for name, tensor in tensors.items()}
         image = torch.empty_like(image, device="meta")
+    else:
+        # A network in training writes to its buffers: to copies of them.
+        tensors |= {name: buffer.clone() for name, buffer in model.named_buffers()}
     names: dict[int, str] = {}
     for name, tensor in tensors.items():
         names.setdefault(id(tensor), name)
     recorder = _Recorder(into, names)
     into.image = recorder.value(image)
     with recorder, follow(model, recorder.enter, recorder.leave):
-        if meta:
-            torch.func.functional_call(model, tensors, (image,))
-        else:
-            model(image)
+        torch.func.functional_call(model, tensors, (image,))
     return into
 
 

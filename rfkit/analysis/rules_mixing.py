@@ -124,8 +124,8 @@ def multiplied(
         return _projected(one, len(one.dims) - 1, shape_two[-1], label)
     if one is None:
         return _projected(two, len(two.dims) - 2, shape_one[-2], label)
-    one = mixed(one, [len(one.dims) - 1], keep=False, label=label)
-    two = mixed(two, [len(two.dims) - 2], keep=False, label=label)
+    one = _blurred(one, len(one.dims) - 1, label).with_dim(len(one.dims) - 1, ())
+    two = _blurred(two, len(two.dims) - 2, label).with_dim(len(two.dims) - 2, ())
     m, n = one.kinds(len(one.dims) - 2), two.kinds(len(two.dims) - 1)
     # A place of the result has a row from the first and a column from the second. Only one of them can be told apart:
     # the channels of the second, else the units of the first.
@@ -149,9 +149,8 @@ def _projected(maps: Maps, axis: int, length: int, label: str) -> Maps:
 
 
 def _blurred(maps: Maps, axis: int, label: str) -> Maps:
-    """With the positions of one axis no longer told apart."""
-    length = maps.shape[axis]
-    return mixed(maps, [axis], keep=False, label=label).with_dim(axis, other(length))
+    """With the positions of one axis no longer told apart: each has the fields of all."""
+    return mixed(maps, [axis], keep=True, label=label).with_dim(axis, other(maps.shape[axis]))
 
 
 @rule("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_flash_attention",

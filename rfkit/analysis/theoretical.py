@@ -273,8 +273,8 @@ class Graph:
         include = self.global_paths == "include"
         if value in self._fields.unknown:
             return FieldMap(name, (), self.image_size, include_global=include, unknown=self._fields.unknown[value])
-        maps = self._fields.known[value]
-        return FieldMap(name, maps.fields, self.image_size, include_global=include, bound=maps.bound)
+        maps, turned = self._fields.known[value].as_map()
+        return FieldMap(name, maps.fields, self.image_size, include_global=include, turned=turned, bound=maps.bound)
 
     def _lines(self) -> Iterator[tuple[Node, Value]]:
         for node in self._record.nodes:
@@ -288,7 +288,9 @@ class Graph:
             maps = self._fields.known.get(value)
             if maps is not None and any(field.is_global for field in maps.fields):
                 where = f"{node.layer}: {node.operator}" if node.layer else node.operator
-                raise GlobalPathError(f"global_paths='raise': {where} reads the whole map.")
+                raise GlobalPathError(
+                    f"a global path, which global_paths='raise' forbids: {where} reads the whole map."
+                )
 
 
 _COLUMNS = ["layer", "call", "operator", "axis", "units", "size_min", "size_max", "path_min", "path_max",

@@ -128,7 +128,7 @@ HONEST: dict[str, Callable[[Tensor], Any]] = {
     "fully connected": lambda x: F.linear(x.flatten(1), x.new_ones(3, 520))[:, :, None, None],
 }  # fmt: skip
 
-_NO_GRADIENTS = {"sort", "topk", "grid", "fourier", "cumulative product", "antialiased"}
+_NO_GRADIENTS = {"sort", "topk", "grid", "fourier"}
 
 
 def _attention(x: Tensor) -> Tensor:
