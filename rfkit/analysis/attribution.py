@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,9 @@ from rfkit.analysis.attribution_methods import (
     filled_options,
     unit_of,
 )
+from rfkit.analysis.borrowed import borrowed
 from rfkit.analysis.images import MEAN, STANDARD_DEVIATION, as_batches, as_picture
 from rfkit.analysis.segmentation_target import SegmentationTarget
-from rfkit.analysis.untouched import untouched
 from rfkit.hooks import find_layers, observe
 from rfkit.results.attribution import Attribution
 from rfkit.results.box import Box
@@ -125,7 +124,7 @@ def attribute(
     label, attributor = chosen_method(method, scorer, None if where is None else where[1])
     filled = filled_options(label, attributor, batch, ground, options)
     rewrites = label in METHODS and bool(METHODS[label].rewrites)
-    with _borrowed(network, seed, freeze=not rewrites):
+    with borrowed(network, seed, freeze=not rewrites):
         images = batch.detach().clone().requires_grad_()
         _check_gradient(scorer, images, index, label, perturbs="perturbations_per_eval" in filled)
         if rewrites:
@@ -157,7 +156,7 @@ def _scorer(
     model: nn.Module, image: Tensor, target: Any, method: Any, **options: Any
 ) -> tuple[SegmentationTarget, Any, Any]:
     """The network as one score a class, and the class and region of `target`."""
-    pair = isinstance(target, tuple | list)
+    pair = isinstance(target, tuple)
     if pair and len(target) != 2:
         raise ValueError(f"target={target!r} must be a class, or (class, region); a pixel is (class, (row, column)).")
     asked, region = target if pair else (target, "predicted")
@@ -222,55 +221,11 @@ def _baseline(baseline: str | float | Tensor, batch: Tensor, model: nn.Module) -
     if baseline == "mean":
         return torch.zeros_like(batch)
     if batch.shape[1] != 3:
-        raise ValueError(f"baseline={baseline!r} is a colour, and the image has {batch.shape[1]} channels; give a number.")
+        raise ValueError(
+            f"baseline={baseline!r} is a colour, and the image has {batch.shape[1]} channels; give a number."
+        )
     mean, deviation = (batch.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STANDARD_DEVIATION))
     return (batch.new_tensor(_BASELINES[baseline]).view(1, 3, 1, 1) - mean) / deviation + torch.zeros_like(batch)
-
-
-@contextmanager
-def _borrowed(model: nn.Module, seed: int, *, freeze: bool) -> Iterator[None]:
-    """`model` ready for gradients of its input alone, random generators at `seed`; all as it was afterwards.
-
-    Parameters need no gradient meanwhile (`freeze`), which saves the memory of what their gradients would need. Hooks on
-    activation modules cannot be set where nothing needs a gradient, hence the choice.
-    """
-    modules = list(model.modules())
-    parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    in_place = [module for module in modules if getattr(module, "inplace", None) is True]
-    attributes = [(module, set(vars(module))) for module in modules]
-    # Captum draws from numpy's global generator.
-    state = np.random.get_state()  # noqa: NPY002
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(untouched(model))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", message=r"\s*Setting (forward, )?backward hooks", category=UserWarning)
-        try:
-            _seed(model, seed)
-            for module in in_place:
-                module.inplace = False  # type: ignore[assignment]
-            for parameter, _, _ in parameters:
-                parameter.requires_grad_(parameter.requires_grad and not freeze)
-            yield
-        finally:
-            np.random.set_state(state)  # noqa: NPY002
-            for module in in_place:
-                module.inplace = True  # type: ignore[assignment]
-            for parameter, required, gradient in parameters:
-                parameter.requires_grad_(required)
-                parameter.grad = gradient
-            for module, before in attributes:
-                # What DeepLift keeps in a module when it fails midway.
-                for left in {"input", "input_ref", "output"} & set(vars(module)) - before:
-                    delattr(module, left)
-
-
-def _seed(model: nn.Module, seed: int) -> None:
-    torch.random.default_generator.manual_seed(seed)
-    for index in {tensor.device.index for tensor in model.parameters() if tensor.is_cuda}:
-        torch.cuda.default_generators[index].manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
 
 
 def _check_gradient(scorer: SegmentationTarget, images: Tensor, index: int, name: str, *, perturbs: bool) -> None:

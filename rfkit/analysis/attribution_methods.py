@@ -42,7 +42,7 @@ class Method:
     once: bool = False
 
 
-_GRADIENT = "{score} per unit of the normalised input"
+_GRADIENT = "{score} per unit of input"
 _NONLINEAR = ("ReLU", "ELU", "LeakyReLU", "Sigmoid", "Tanh", "Softplus", "MaxPool2d", "Softmax")
 
 METHODS: Mapping[str, Method] = {

@@ -87,8 +87,8 @@ class SegmentationTarget(nn.Module):
         self.is_map, self.classes = maps.dim() == 4, int(maps.shape[1])
         if not self.is_map and not _is_predicted(region):
             raise ValueError(
-                f"region={_short(region)}: this {type(model).__name__} gives one score for each class, {tuple(maps.shape)}, "
-                "and no map; leave the region out."
+                f"region={_short(region)}: this {type(model).__name__} gives one score for each class, "
+                f"{tuple(maps.shape)}, and no map; leave the region out."
             )
         masks = _regions(region, maps) if self.is_map else torch.zeros(0, *self.size, dtype=torch.bool)
         self.masks: Tensor
@@ -121,7 +121,9 @@ class SegmentationTarget(nn.Module):
             raise ValueError(f"target: class {class_index} is not one of the {self.classes} classes of this network.")
         mask = self.masks[class_index if len(self.masks) > 1 else 0]
         if not mask.any():
-            found = [f"{index} ({int(count)} pixels)" for index, count in enumerate(self.masks.sum(dim=(1, 2))) if count]
+            found = [
+                f"{index} ({int(count)} pixels)" for index, count in enumerate(self.masks.sum(dim=(1, 2))) if count
+            ]
             raise ValueError(
                 f"target: class {class_index} is predicted nowhere on this image, so its region is empty; predicted: "
                 f"{', '.join(found) or 'none'}. Give a region."
@@ -154,7 +156,9 @@ def _pick(result: Any, output: str | int | Callable[[Any], Any] | None) -> Any:
             keys = usual or list(result)
             if usual or len(result) == 1:
                 return result[keys[0]]
-            raise ValueError(f"the network returns a mapping with {', '.join(map(str, result))}; name one with output=.")
+            raise ValueError(
+                f"the network returns a mapping with {', '.join(map(str, result))}; name one with output=."
+            )
         if isinstance(result, list | tuple):
             if len(result) == 1:
                 return result[0]

@@ -32,7 +32,8 @@ class Attribution(Result):
         region_name: what was asked for: "predicted", "mask", "pixel (row, column)" or the box in words; empty without
             a region.
         method: name of the method.
-        unit: unit of the values, such as "logits"; empty if they have none.
+        unit: unit of the values, such as "logits", or "logits per unit of input" (the normalised input that the network
+            reads); empty if they have none.
         score: score of the class on the image.
         baseline_score: the same on the baseline; None for a method that has none.
         delta: sum of the values, less `score - baseline_score`: zero where attribution is complete; None for a method
@@ -55,9 +56,11 @@ class Attribution(Result):
 
     @property
     def title(self) -> str:
-        """Class and method, such as "Car · integrated gradients"."""
-        method = self.method.replace("_", " ")
-        return f"{self.class_name or f'class {self.class_index}'} · {method}{f' · {self.layer}' if self.layer else ''}"
+        """Class, region and method, such as "Car at pixel (3, 4) · integrated gradients"."""
+        kind = self.region_name.split(" ")[0]
+        where = {"pixel": f" at {self.region_name}", "mask": " in a mask", "rows": " in a box"}.get(kind, "")
+        parts = [f"{self.class_name or f'class {self.class_index}'}{where}", self.method.replace("_", " "), self.layer]
+        return " · ".join(part for part in parts if part)
 
     def map(self, reduce: str = "sum") -> np.ndarray:
         """One value for each pixel (or unit), (height, width), from those of its channels.

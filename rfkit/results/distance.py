@@ -18,8 +18,8 @@ def distance_to_region(
         region: boolean mask, (height, width).
         metric: "euclidean"; or "chebyshev", the larger of the distances in rows and in columns, for which the pixels
             within distance r of a pixel fill a square of side 2r + 1, as a receptive field does.
-        rows, columns: where to measure, on the grid of these row and column coordinates (real numbers are fine); at
-            every pixel by default.
+        rows: row coordinates of the grid of positions to measure at (real numbers are fine); every row by default.
+        columns: column coordinates of that grid; every column by default.
 
     Returns:
         Distances, (rows, columns).
