@@ -221,9 +221,7 @@ def _baseline(baseline: str | float | Tensor, batch: Tensor, model: nn.Module) -
     if baseline == "mean":
         return torch.zeros_like(batch)
     if batch.shape[1] != 3:
-        raise ValueError(
-            f"baseline={baseline!r} is a colour, and the image has {batch.shape[1]} channels; give a number."
-        )
+        raise ValueError(f"baseline={baseline!r} is a colour; the image has {batch.shape[1]} channels. Give a number.")
     mean, deviation = (batch.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STANDARD_DEVIATION))
     return (batch.new_tensor(_BASELINES[baseline]).view(1, 3, 1, 1) - mean) / deviation + torch.zeros_like(batch)
 

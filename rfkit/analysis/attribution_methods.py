@@ -122,7 +122,7 @@ def filled_options(
     at_once = max(1, _PIXELS_AT_ONCE // (int(height) * int(width)))
     if "internal_batch_size" in allowed:
         options.setdefault("internal_batch_size", at_once)
-    if "perturbations_per_eval" in allowed and not getattr(attributor, "use_weights", False):
+    if "perturbations_per_eval" in allowed:
         options.setdefault("perturbations_per_eval", at_once)
     side = max(1, min(int(height), int(width)) // 8)
     if "sliding_window_shapes" in allowed:

@@ -19,7 +19,7 @@ __all__ = ["borrowed"]
 def borrowed(model: nn.Module, seed: int, *, freeze: bool) -> Iterator[None]:
     """`model` ready for gradients of its input alone, random generators at `seed`; all as it was afterwards.
 
-    Parameters need no gradient meanwhile (`freeze`), which saves the memory of what their gradients would need. Captum's
+    Parameters need no gradient meanwhile (`freeze`), which saves the memory that their gradients would need. Captum's
     hooks on activation modules cannot be set where nothing needs a gradient, hence the choice. Activations run out of
     place, because a value that is overwritten has no gradient.
     """

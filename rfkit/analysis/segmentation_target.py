@@ -82,17 +82,19 @@ class SegmentationTarget(nn.Module):
         if len(batches) != 1:
             raise ValueError(f"image holds {len(batches)} images; give one.")
         self.size = (int(batches[0].shape[2]), int(batches[0].shape[3]))
-        with untouched(model):
-            maps = self._maps(batches[0])
+        # What inference mode makes cannot be part of a gradient later. A clone, because a network may write into its input.
+        with torch.inference_mode(False), untouched(model):
+            maps = self._maps(batches[0].clone())
         self.is_map, self.classes = maps.dim() == 4, int(maps.shape[1])
         if not self.is_map and not _is_predicted(region):
             raise ValueError(
                 f"region={_short(region)}: this {type(model).__name__} gives one score for each class, "
                 f"{tuple(maps.shape)}, and no map; leave the region out."
             )
-        masks = _regions(region, maps) if self.is_map else torch.zeros(0, *self.size, dtype=torch.bool)
         self.masks: Tensor
-        self.register_buffer("masks", masks, persistent=False)
+        with torch.inference_mode(False):
+            masks = _regions(region, maps) if self.is_map else torch.zeros(0, *self.size, dtype=torch.bool)
+            self.register_buffer("masks", masks.clone(), persistent=False)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The score of each class for each of `images`, which are normalised as the model takes them."""
@@ -100,7 +102,6 @@ class SegmentationTarget(nn.Module):
             raise ValueError(
                 f"images are {tuple(images.shape[-2:])} pixels; the region was made for an image of {self.size}."
             )
-        # A clone, because a network may write into its input.
         maps = self._maps(images.clone())
         if self.score == "probabilities":
             maps = maps.sigmoid() if self.classes == 1 else maps.softmax(dim=1)

@@ -22,7 +22,7 @@ __all__ = ["plot_attribution", "plot_attributions", "plot_distance_profile"]
 
 _GRAY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 _REGION = "#117733"  # a green that no signed map and no gray image has
-_POINT = 9  # a region of fewer pixels than this along each side is also marked by a ring
+_POINT = 60  # a region smaller than this part of the image's side is marked by a ring
 _HALO: list[effects.AbstractPathEffect] = [effects.withStroke(linewidth=2.6, foreground="white")]
 
 
@@ -34,12 +34,12 @@ def plot_attribution(
     percentile: float = 99.5,
     limit: float | None = None,
     smooth: float | None = None,
-    dim: float = 0.65,
+    dim: float = 0.5,
     region: bool = True,
     colour_bar: bool = True,
     title: str | None = None,
 ) -> Axes:
-    """The attribution in signed colours over its image in pale gray, with the outline of the region in green.
+    """The attribution in signed colours over its image in pale gray, with the region outlined in green.
 
     Red raises the score, blue lowers it. Small values are transparent, so that the image shows; `dim=1` hides it. The
     scale is symmetric around zero and ends at a percentile of the sizes that are not zero, because a few pixels hold
@@ -242,15 +242,16 @@ def _smoothed(values: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def _outline(ax: Axes, region: np.ndarray) -> None:
-    """The border of the region between its pixels and the others, and a ring where it would be too small to find."""
+    """The border of the region between its pixels and the others; a ring where that would be too small to find."""
+    inside = np.argwhere(region)
+    if (np.ptp(inside, axis=0) < min(region.shape) / _POINT).all():
+        row, column = inside.mean(axis=0)
+        ax.plot(column, row, "o", ms=9, mfc="none", mec=_REGION, mew=1.2, path_effects=_HALO)
+        return
     padded = np.pad(region, 1).astype(float)
     rows, columns = np.arange(-1, region.shape[0] + 1), np.arange(-1, region.shape[1] + 1)
     lines = ax.contour(columns, rows, padded, levels=[0.5], colors=_REGION, linewidths=1.1)
     lines.set_path_effects(_HALO)
-    inside = np.argwhere(region)
-    if (np.ptp(inside, axis=0) < _POINT).all():
-        row, column = inside.mean(axis=0)
-        ax.plot(column, row, "o", ms=9, mfc="none", mec=_REGION, mew=1.2, path_effects=_HALO)
 
 
 def _colour_bar(ax: Axes, values: np.ndarray, norm: Normalize, label: str) -> None:
