@@ -82,7 +82,7 @@ class SegmentationTarget(nn.Module):
         if len(batches) != 1:
             raise ValueError(f"image holds {len(batches)} images; give one.")
         self.size = (int(batches[0].shape[2]), int(batches[0].shape[3]))
-        # What inference mode makes cannot be part of a gradient later. A clone, because a network may write into its input.
+        # What inference mode makes cannot be part of a gradient later. Cloned, as a network may write into its input.
         with torch.inference_mode(False), untouched(model):
             maps = self._maps(batches[0].clone())
         self.is_map, self.classes = maps.dim() == 4, int(maps.shape[1])
