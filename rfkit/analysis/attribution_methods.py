@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rfkit._checks import unknown_name
 from rfkit.analysis.segmentation_target import SegmentationTarget
 
-__all__ = ["METHODS", "Method", "check_network", "chosen_method", "filled_options", "unit_of"]
+__all__ = ["METHODS", "Method", "chosen_method", "expected_forwards", "filled_options", "rewritten_layers", "unit_of"]
 
 # Pixels that go through the network at once: one image of 360 x 480, or 64 of 64 x 64.
 _PIXELS_AT_ONCE = 2**18
@@ -158,35 +158,40 @@ def unit_of(name: str, score: str) -> str:
     return METHODS[name].unit.format(score=score) if name in METHODS else ""
 
 
-def check_network(name: str, model: nn.Module, calls: Mapping[str, int], score: str) -> None:
-    """Raise `ValueError` where a method that replaces the gradient of activation modules cannot do so.
+def rewritten_layers(name: str, model: nn.Module, calls: Mapping[str, int], score: str) -> list[str]:
+    """The names of the activation modules whose gradient a method replaces; none for a method that does not.
+
+    Pooling is left out: captum's rule for it adds up wrongly where windows overlap, and is not applied behind an
+    activation unless the pooling reads a tensor of its own.
 
     Args:
-        name: name of the method; others than those of `METHODS` are not checked.
+        name: name of the method.
         model: the network.
         calls: how often each of its modules runs in a forward pass, by full name.
         score: "logits" or "probabilities".
+
+    Raises:
+        ValueError: the method cannot do so in this network.
     """
     entry = METHODS.get(name)
     if entry is None or not entry.rewrites:
-        return
+        return []
     modules = dict(model.named_modules())
     found = [module for module in calls if type(modules[module]).__name__ in entry.rewrites]
-    if not entry.once:
-        if not found:
-            raise ValueError(
-                f"method={name!r} changes what nn.ReLU modules pass back, and no such module runs in this "
-                f"{type(model).__name__} (a functional relu, or another activation, cannot be changed)."
-            )
-        return
-    again = [module for module in found if calls[module] > 1]
+    if not entry.once and not found:
+        raise ValueError(
+            f"method={name!r} changes what nn.ReLU modules pass back, and no such module runs in this "
+            f"{type(model).__name__} (a functional relu, or another activation, cannot be changed)."
+        )
+    again = [module for module in found if calls[module] > 1] if entry.once else []
     if again:
         raise ValueError(
             f"method={name!r} needs an activation module of its own at each place, but these run several times in a "
             f"forward pass: {', '.join(again[:5])}. Give each place its own module, or use 'integrated_gradients'."
         )
-    if score == "probabilities":
+    if entry.once and score == "probabilities":
         raise ValueError(f"method={name!r} has no rule for the softmax over maps; use score='logits'.")
+    return [module for module in found if "Pool" not in type(modules[module]).__name__]
 
 
 def expected_forwards(image: Tensor, options: Mapping[str, Any]) -> int | None:

@@ -177,7 +177,7 @@ def test_the_predicted_region_stays_that_of_the_image() -> None:
     changed = maps_of(model, other)
     assert not torch.equal(labels, changed.argmax(dim=0))
     expected = torch.stack([changed[index][labels == index].sum() for index in range(4)])
-    torch.testing.assert_close(scores(torch.stack([image, other]))[1], expected)
+    torch.testing.assert_close(scores(torch.stack([other, image]))[0], expected)
     assert torch.equal(scores.mask(2), labels == 2)
 
 
@@ -644,6 +644,52 @@ def test_methods_that_rewrite_activations_say_what_they_need() -> None:
         functional = Wrapped(nn.Sequential(nn.Conv2d(3, 2, 1)), F.relu)
         with pytest.raises(ValueError, match=rf"method='{method}' changes what nn.ReLU modules pass back, and no such"):
             attribute(functional, image, target=(1, (3, 3)), method=method, **in_layer(method, "body.0"))
+
+
+class PreActivation(nn.Module):
+    """A residual block whose activation reads what the shortcut reads, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.stem, self.body, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+        self.act = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(images)
+        return self.head(maps + self.body(self.act(maps)))
+
+
+class GuidedRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        context.save_for_backward(values)
+        return values.clamp(min=0)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient.clamp(min=0) * (context.saved_tensors[0] > 0)
+
+
+def test_an_activation_is_rewritten_without_the_shortcut_beside_it() -> None:
+    model, image = PreActivation().double(), picture()
+    lift = attribute(model, image, target=(1, (3, 3)), method="deep_lift")
+    assert lift.delta == pytest.approx(0, abs=1e-9)
+    guided = attribute(model, image, target=(1, (3, 3)), method="guided_backprop")
+    given = image.clone()[None].requires_grad_()
+    maps = model.stem(given)
+    score = model.head(maps + model.body(GuidedRelu.apply(maps)))[0, 1, 3, 3]
+    np.testing.assert_allclose(guided.values, torch.autograd.grad(score, given)[0][0].numpy(), atol=1e-12)
+
+
+def test_deep_lift_warns_where_it_does_not_add_up() -> None:
+    model = nn.Sequential(linear(4), nn.MaxPool2d(3, stride=1, padding=1))
+    with pytest.warns(UserWarning, match=r"deep_lift: the values add up to .* max pooling with overlapping windows"):
+        gap = attribute(model, picture(), target=(1, Box(2, 2, 6, 6)), method="deep_lift")
+    assert abs(gap.delta) > 0.02 * abs(gap.score - gap.baseline_score)
+    with pytest.warns(UserWarning, match="no exact rule for functional activations"):
+        attribute(Wrapped(net(), torch.sin), picture(), target=(1, (3, 3)), method="deep_lift")
 
 
 def test_a_layer_without_maps_cannot_be_shown() -> None:
