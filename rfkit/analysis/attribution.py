@@ -68,7 +68,7 @@ def attribute(
     - "gradient_shap": integrated gradients at random points of the way (`n_samples`).
     - "deep_lift": differences instead of gradients at each activation. Each activation must be a module of its own that
       runs once. Captum has no exact rule for functional activations, for modules such as GELU or SiLU, and for max
-      pooling with overlapping windows; a warning says so where the values miss more than 2 % of the change of the score.
+      pooling with overlapping windows; a warning comes where more than 2 % of the change of the score is missed.
     - "guided_backprop", "deconvolution": the gradient with only positive values passed back at each nn.ReLU. They look
       sharp, and depend little on the class (Adebayo et al., 2018).
     - "grad_cam" (needs `layer`): that layer's maps, weighted by their mean gradient; not rectified, unless
