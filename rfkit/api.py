@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from rfkit.training.loop import RunResult
     from rfkit.training.prediction import Predictions
 
-__all__ = ["build_figures", "evaluate", "plot_branch_weights", "plot_region_maps", "predict", "train"]
+__all__ = [
+    "build_figures",
+    "evaluate",
+    "plot_attribution",
+    "plot_branch_weights",
+    "plot_region_maps",
+    "predict",
+    "train",
+]
 
 
 def plot_branch_weights(
@@ -138,6 +146,53 @@ def plot_region_maps(
 
     maps = region_maps(model, _pixels(image), blocks=blocks, dilations=dilations, channels=channels, layers=layers)
     return draw(maps, **options)
+
+
+def plot_attribution(
+    model: nn.Module,
+    image: Tensor | Sample | str | Path | None = None,
+    *,
+    target: Any,
+    method: Any = "integrated_gradients",
+    title: str = "",
+    smooth: float | None = None,
+    percentile: float = 99.5,
+    look: str = "paper",
+    **options: Any,
+) -> Figure:
+    """Which pixels the score of a class rests on, drawn over the image: a panel for each target and method.
+
+    Computes `rfkit.attribute`, then draws it. Red raises the score, blue lowers it; the green line is the region that
+    the score is taken over.
+
+    Args:
+        model: any network that gives class scores N classes H W, or N classes.
+        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; None
+            for a procedural scene.
+        target: a class (index or name), or (class, region), see `rfkit.attribute`; or a list of these.
+        method: a method, see `rfkit.attribute`; or a list of these.
+        title: line above the figure.
+        smooth: of `rfkit.plots.attribution.plot_attribution`, as is the next; 0 shows every pixel as it is.
+        percentile: of |value|, where the colours end.
+        look: size of text, such as "notebook".
+        **options: of `rfkit.attribute`.
+
+    Returns:
+        The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
+
+    Raises:
+        ValueError: there is no such class, region, method or layer, or the attribution is zero everywhere.
+        FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
+    """
+    from rfkit.analysis.attribution import attribute
+    from rfkit.plots.attribution import plot_attributions
+
+    pixels = _pixels(image)
+    targets = target if isinstance(target, list) else [target]
+    methods = method if isinstance(method, list) else [method]
+    results = [attribute(model, pixels, target=wanted, method=how, **options) for wanted in targets for how in methods]
+    columns = len(methods) if len(targets) > 1 and len(methods) > 1 else None
+    return plot_attributions(results, columns=columns, title=title, smooth=smooth, percentile=percentile, look=look)
 
 
 def _pixels(image: Tensor | Sample | str | Path | None) -> Tensor:

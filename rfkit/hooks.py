@@ -12,7 +12,7 @@ from torch import nn
 
 from rfkit._checks import unknown_name
 
-__all__ = ["capture", "find_layers", "follow", "observe"]
+__all__ = ["capture", "find_layers", "follow", "observe", "separate"]
 
 
 def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
@@ -43,6 +43,32 @@ def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Mo
                 raise unknown_name("layers", layer, [name for name in modules if name])
         found.update(names)
     return {name: module for name, module in modules.items() if name in found}
+
+
+@contextmanager
+def separate(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> Iterator[None]:
+    """While open, the layers read clones of their positional inputs, inside the autograd graph.
+
+    The gradient of a clone is what comes through that layer alone, also where others read the same tensor. The hooks
+    are gone when the context closes, also after an error.
+
+    Args:
+        model: any module.
+        layers: names, patterns or modules, see `find_layers`.
+
+    Raises:
+        ValueError: a layer is not found.
+    """
+    handles: list[Any] = []
+    try:
+        handles.extend(
+            module.register_forward_pre_hook(lambda _module, inputs: _clone(inputs))
+            for module in find_layers(model, layers).values()
+        )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

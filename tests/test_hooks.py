@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.hooks import capture, find_layers, observe
+from rfkit.hooks import capture, find_layers, observe, separate
 from rfkit.models.registry import create_model
 
 
@@ -94,4 +94,18 @@ def test_an_error_of_the_observer_ends_the_call_and_leaves_no_hook() -> None:
     with pytest.raises(KeyError, match="enough"), observe(model, "0", look):
         model(torch.zeros(1, 1, 3, 4))
     assert seen == [("0", (1, 1, 3, 4), (1, 2, 3, 4))]
+    assert _leftover(model) == 0
+
+
+def test_a_separate_input_has_the_gradient_of_its_layer_alone() -> None:
+    model, seen = nn.ReLU(inplace=True), []
+    x = torch.ones(3, requires_grad=True)
+    y = x * 2
+    with observe(model, model, lambda _name, inputs, _output: seen.extend(inputs)), separate(model, model):
+        (5 * model(y) + y).sum().backward(inputs=[seen[0], x])
+    assert seen[0].grad.tolist() == [5, 5, 5]
+    assert x.grad.tolist() == [12, 12, 12]
+    assert _leftover(model) == 0
+    with pytest.raises(RuntimeError), separate(model, model):
+        raise RuntimeError
     assert _leftover(model) == 0
