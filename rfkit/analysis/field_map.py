@@ -261,15 +261,15 @@ class FieldMap:
         """
         if self.is_global:
             raise ValueError(
-                f"a global path leads to {self.name!r}: its units depend on the whole image, and tiles cannot be enough."
+                f"a global path leads to {self.name!r}: its units depend on the whole image, not on a tile."
             )
         margins, alignments = [], []
         for axis in (0, 1):
             strands = self.strands(axis)
             if len(strands) > 1 or strands[0].shift <= 0 or strands[0].shift % strands[0].period:
                 raise ValueError(
-                    f"{self.name!r} resamples to a size that is no fixed multiple of the image's: tiles differ from the "
-                    "whole. Take an image size that all strides of the network divide."
+                    f"{self.name!r} resamples to a size that is no fixed multiple of the image's: tiles differ "
+                    "from the whole. Take an image size that all strides of the network divide."
                 )
             stride = strands[0].shift // strands[0].period
             margin = max(
@@ -343,8 +343,8 @@ class FieldMap:
                 "output_stride": self.output_stride[axis], "start": 0, "centre": (image - 1) / 2, "period": 1,
                 "coverage": 1.0, "largest_gap": 0, "aligned": False, "covers_input": True,
             }  # fmt: skip
-        narrow = [field.narrow[axis].size() for field in self.fields if field.narrow]
-        wide = [field.wide[axis].size() for field in self.fields if field.wide]
+        narrow = [_largest(field.narrow[axis], units) for field in self.fields if field.narrow]
+        wide = [_largest(field.wide[axis], units) for field in self.fields if field.wide]
         period = _period(strands, units)
         sizes, coverages, gaps = zip(*_shapes(strands, period), strict=True)
         start, last = self.hull(axis, 0)
@@ -368,6 +368,11 @@ class FieldMap:
         local = [field for field in self.fields if field.wide]
         strands = [field.wide[axis] for field in local if field.wide]
         return all(field.aligned[axis] for field in local) and all(s.same_centres(strands[0]) for s in strands[1:])
+
+
+def _largest(path: Strand, units: int) -> int:
+    """Size of a path's field at the unit where it is largest."""
+    return max(path.at(position)[1].bit_length() for position in range(min(units, path.period)))
 
 
 def _period(strands: Sequence[Strand], units: int) -> int:

@@ -44,9 +44,9 @@ class Factor:
 Dimension = tuple[Factor, ...]
 
 
-def other(size: int) -> Dimension:
-    """An axis whose positions all have the same field."""
-    return (Factor("other", size),) if size > 1 else ()
+def other(size: int, *, alike: bool = True) -> Dimension:
+    """An axis whose positions are not told apart: each has the fields of all, which is too much unless they are alike."""
+    return (Factor("other", size, 1 if alike else 0),) if size > 1 else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +196,7 @@ class Maps:
         return gathered(self, {kind: (taps, length)}).with_dim(axis, (Factor(kind, length),))
 
     def _depth_to_space(self, axis: int, kind: str, rows: np.ndarray, channels: np.ndarray) -> Maps:
-        """With the channels inside an axis become positions: position p reads `rows[p]` of the channel `channels[p]`."""
+        """With the channels inside an axis as positions of it: p reads `rows[p]` of the channel `channels[p]`."""
         rest = [tuple(f for f in dim if f.kind == "channel") for at, dim in enumerate(self.dims) if at != axis]
         starts = _places(sorted((f for dim in rest for f in dim), key=lambda factor: -factor.step))
         before, length = self.length(kind), len(rows)
@@ -281,7 +281,7 @@ def _joined(dim: Sequence[Factor]) -> Dimension:
         if last and last.kind == factor.kind and (
             factor.kind == "other" or last.step == factor.size * factor.step
         ):  # fmt: skip
-            found[-1] = Factor(factor.kind, last.size * factor.size, factor.step)
+            found[-1] = Factor(factor.kind, last.size * factor.size, min(last.step, factor.step))
         else:
             found.append(factor)
     return tuple(found)

@@ -138,7 +138,9 @@ def taken(maps: Maps, axis: int, start: int, step: int, count: int, label: str) 
         return maps
     kinds = {factor.kind for factor in dim}
     if not kinds - {"other"}:
-        return maps.with_dim(axis, other(count))
+        alike = all(factor.step for factor in dim)
+        picked = maps.with_dim(axis, other(count, alike=alike))
+        return picked if alike else replace(picked, bound="one of several maps that are not told apart is picked")
     if kinds == {"channel"}:
         return _taken_channels(maps, axis, start, step, count)
     kind = kind_of(maps, axis)
@@ -187,8 +189,34 @@ def _cat(operation: Operation) -> Maps:
         # Positions that are not told apart: all of them have the fields of all parts.
         single = [part and part.with_dim(axis, ()) for part in parts]
         shapes = [(*value.shape[:axis], 1, *value.shape[axis + 1 :]) for value in values]
-        return join(single, shapes, label=operation.label).with_dim(axis, other(sum(lengths)))
+        return join(single, shapes, label=operation.label).with_dim(axis, other(sum(lengths), alike=_alike(single)))
     raise UnsupportedError(f"a concatenation along an axis that holds {' and '.join(sorted(told))}")
+
+
+@rule("aten::stack")
+def _stack(operation: Operation) -> Maps:
+    """The positions of the new axis are not told apart."""
+    values = operation.argument("tensors")
+    axis = operation.argument("dim", 0) % len(operation.output_shape)
+    parts = [operation.maps(value) for value in values]
+    parts = [part and replace(part, dims=(*part.dims[:axis], (), *part.dims[axis:])) for part in parts]
+    shape = (*operation.output_shape[:axis], 1, *operation.output_shape[axis + 1 :])
+    joined = join(parts, [shape] * len(parts), label=operation.label)
+    return joined.with_dim(axis, other(len(values), alike=_alike(parts)))
+
+
+def _alike(parts: Sequence[Maps | None]) -> bool:
+    """Whether all of these maps have the same fields."""
+    first = parts[0]
+    return all(part is not None and first is not None and part.fields == first.fields for part in parts)
+
+
+@rule("aten::channel_shuffle", "aten::native_channel_shuffle")
+def _channel_shuffle(operation: Operation) -> Maps:
+    maps = operation.input
+    if kind_of(maps, 1) != "channel":
+        raise UnsupportedError("a shuffle of an axis that holds no channels")
+    return maps.with_classes(maps.classes.reshape(operation.argument("groups"), -1).T.reshape(-1))
 
 
 def _elsewhere(part: Maps, axis: int, kind: str) -> bool:

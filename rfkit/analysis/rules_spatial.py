@@ -51,6 +51,23 @@ def _pool(operation: Operation) -> Maps:
     return operation.spatial(operation.input, taps, groups=None)
 
 
+@rule("aten::avg_pool3d")
+def _pool_over_channels(operation: Operation) -> Maps:
+    """Local response norm: a mean over neighbouring channels, which it puts in front of rows and columns."""
+    maps, axis = operation.input, len(operation.input.dims) - 3
+    kernel = _listed(operation.argument("kernel_size"), 3)
+    if kernel[1:] != [1, 1] or set(_listed(operation.argument("stride") or kernel, 3)) != {1}:
+        raise UnsupportedError("pooling over three axes")
+    count = operation.output_shape[axis]
+    sets = [tuple(np.unique(maps.classes[start : start + kernel[0]]).tolist()) for start in range(count)]
+    distinct = list(dict.fromkeys(sets))
+    fields = tuple(
+        Field(maps.size, [Read(maps.fields[index]) for index in group], operation.label) for group in distinct
+    )
+    classes = np.array([distinct.index(group) for group in sets])
+    return replace(maps, fields=fields, classes=classes).with_dim(axis, whole("channel", count))
+
+
 @rule("aten::_adaptive_avg_pool2d", "aten::adaptive_avg_pool2d", "aten::adaptive_max_pool2d",
       "aten::adaptive_max_pool1d",
       "aten::adaptive_avg_pool1d", "aten::mkldnn_adaptive_avg_pool2d")  # fmt: skip

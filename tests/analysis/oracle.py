@@ -62,6 +62,11 @@ def gradients(
     return result
 
 
+def linear_output(model: nn.Module, image: Tensor) -> Tensor:
+    """What the network gives for an image, with positive weights, identities for activations, means for maxima."""
+    return _run(_prepare(model), image, layer=None, call=-1, count=False, training=False)
+
+
 def reached(model: nn.Module, size: tuple[int, int], unit: Unit, **options: Any) -> np.ndarray:
     """Where a pixel reaches the unit: bool, (height, width)."""
     return gradients(model, size, [unit], **options)[0] > 0

@@ -69,7 +69,8 @@ def test_every_layer_of_the_table_has_a_map_and_the_other_way_round(name: str) -
     table = graph.table()
     assert set(table.axis) == {"row", "column"}
     assert set(table.status) == {"exact"}
-    assert not table.is_global.any()
+    if name != "data_dependent":  # it looks at the mean of a map, which leads nowhere
+        assert not table.is_global.any()
     assert (table.size_min <= table.size_max).all()
     assert (table.path_min <= table.path_max).all()
     assert (table.path_max <= table.size_max).all()
@@ -95,7 +96,17 @@ def test_units_and_pixels_are_mapped_onto_each_other(name: str) -> None:
         assert pixel == pytest.approx((box.unclipped or box).centre)
         duplicates |= pixel in pixels
         pixels[pixel] = unit
-    if name in ("unet_transposed", "unet_bilinear", "deeplab_v3", "fcn_8s", "pyramid_pooling", "enet", "swin"):
+    if name in (
+        "unet_transposed",
+        "unet_bilinear",
+        "deeplab_v3",
+        "fcn_8s",
+        "pyramid_pooling",
+        "enet",
+        "swin",
+        "exchange",
+        "functional",
+    ):
         # After upsampling several units may share a centre; the nearest one must still have that centre.
         for pixel in pixels:
             assert output.pixel(*output.unit(*pixel)) == pytest.approx(pixel)
@@ -146,15 +157,15 @@ def _image(size: tuple[int, int]) -> torch.Tensor:
 def test_the_valid_region_is_what_more_image_around_it_leaves_alone(name: str, size, step: int) -> None:
     torch.manual_seed(0)
     make = networks.vgg_a if name == "vgg_a" else networks.EXACT[name][0]
-    model = make().double().eval()
+    model = make().eval()
     output = trace(model, size).output
     region = output.valid_region()
     border = 3 * step
     large = _image((size[0] + 2 * border, size[1] + 2 * border))
     crop = large[:, :, border:-border, border:-border]
     stride = [length // number if number else 1 for length, number in zip(size, output.size, strict=True)]
-    with torch.no_grad():
-        alone, within = oracle.first_map(model(crop)), oracle.first_map(model(large))
+    # Without activations and maxima, which hide small changes.
+    alone, within = oracle.linear_output(model, crop), oracle.linear_output(model, large)
     row, column = border // stride[0], border // stride[1]
     within = within[:, :, row : row + output.size[0], column : column + output.size[1]]
     same = (alone - within).abs().amax((0, 1)).numpy() < 1e-12

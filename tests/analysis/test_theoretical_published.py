@@ -29,22 +29,21 @@ SLIM = {
 @pytest.mark.parametrize("name", sorted(SLIM))
 def test_published_sizes_strides_and_starts(name: str) -> None:
     side = GOLDEN["slim"]["resolution"]
-    table = trace(SLIM[name](), (side, side)).table()
+    graph = trace(SLIM[name](), (side, side))
     for layer, published in GOLDEN["slim"][name].items():
-        rows = table[table.layer == layer]
-        assert set(rows.axis) == {"row", "column"}
-        for row in rows.itertuples():
-            assert [row.size_max, row.output_stride, row.start] == published, layer
-            assert row.centre == row.start + (row.size_max - 1) / 2
+        for axis in (0, 1):
+            found = graph[layer].measures(axis)
+            assert [found["size_max"], found["output_stride"], found["start"]] == published, layer
+            assert found["centre"] == found["start"] + (found["size_max"] - 1) / 2
 
 
 @pytest.mark.parametrize("name", sorted(set(SLIM) - {"mobilenet_v1"}))
 def test_published_sizes_hold_at_another_image_size(name: str) -> None:
-    table = trace(SLIM[name](), (321, 449)).table()
+    graph = trace(SLIM[name](), (321, 449))
     for layer, (size, stride, _start) in GOLDEN["slim"][name].items():
-        rows = table[table.layer == layer]
-        assert set(rows.size_max) == {size}
-        assert set(rows.output_stride) == {stride}
+        for axis in (0, 1):
+            assert graph[layer].measures(axis)["size_max"] == size
+            assert graph[layer].measures(axis)["output_stride"] == stride
 
 
 def test_resnet_50_with_the_stride_in_the_3x3_has_427_pixels() -> None:
