@@ -12,7 +12,7 @@ from torch import nn
 
 from rfkit._checks import unknown_name
 
-__all__ = ["capture", "find_layers", "follow", "observe", "separate"]
+__all__ = ["capture", "find_layers", "follow", "observe", "replace", "separate"]
 
 
 def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
@@ -124,6 +124,40 @@ def observe(
     Raises:
         ValueError: a layer is not found.
     """
+
+    def look(name: str, inputs: tuple[Any, ...], output: Any) -> None:
+        function(name, inputs, output)
+
+    with replace(model, layers, look):
+        yield
+
+
+@contextmanager
+def replace(
+    model: nn.Module,
+    layers: str | nn.Module | Sequence[str | nn.Module],
+    function: Callable[[str, tuple[Any, ...], Any], Any],
+) -> Iterator[None]:
+    """While open, the layers return `function(name, inputs, output)` in place of their output.
+
+    The hooks are gone when the context closes, also after an error.
+
+    Args:
+        model: any module.
+        layers: names, patterns or modules, see `find_layers`.
+        function: gets the layer's full name, its positional inputs, and its output, none of them cloned. What it
+            returns goes on through the network; None leaves the output as it is.
+
+    Raises:
+        ValueError: a layer is not found.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+        >>> with replace(model, "0", lambda name, inputs, output: torch.zeros_like(output)):
+        ...     float(model(torch.ones(1, 3, 2, 2)).sum())
+        0.0
+    """
     handles = []
     try:
         for name, module in find_layers(model, layers).items():
@@ -166,9 +200,9 @@ def _entering(function: Callable[[str, tuple[Any, ...]], None], name: str) -> Ca
     return hook
 
 
-def _caller(function: Callable[[str, tuple[Any, ...], Any], None], name: str) -> Callable[..., None]:
-    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        function(name, inputs, output)
+def _caller(function: Callable[[str, tuple[Any, ...], Any], Any], name: str) -> Callable[..., Any]:
+    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        return function(name, inputs, output)
 
     return hook
 

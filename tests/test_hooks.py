@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.hooks import capture, find_layers, observe, separate
+from rfkit.hooks import capture, find_layers, observe, replace, separate
 from rfkit.models.registry import create_model
 
 
@@ -94,6 +94,15 @@ def test_an_error_of_the_observer_ends_the_call_and_leaves_no_hook() -> None:
     with pytest.raises(KeyError, match="enough"), observe(model, "0", look):
         model(torch.zeros(1, 1, 3, 4))
     assert seen == [("0", (1, 1, 3, 4), (1, 2, 3, 4))]
+    assert _leftover(model) == 0
+
+
+def test_a_replaced_output_goes_on_through_the_network() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Tanh())
+    x = torch.randn(1, 1, 3, 4)
+    with replace(model, "0", lambda name, inputs, output: output * 2 if name == "0" else None):
+        found = model(x)
+    torch.testing.assert_close(found, torch.tanh(model[0](x) * 2))
     assert _leftover(model) == 0
 
 
