@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Gridding", "GriddingLayer"]
 
 _SHOWN = 4  # Missing offsets that a summary spells out.
+_RUN = 4  # Equal layers that it counts instead.
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,11 +196,10 @@ class Gridding(Result):
         return pd.DataFrame([_row(layer) for layer in self.layers])
 
     def __str__(self) -> str:
-        rates = ", ".join(_rates(layer) for layer in self.layers)
-        plane = "" if np.isnan(self.coverage_2d) else f" ({100 * self.coverage_2d:.3g} % in 2-D)"
+        plane = "" if np.isnan(self.coverage_2d) else f" ({_percent(self.coverage_2d)} in 2-D)"
         return (
-            f"[{rates}]: {self.size} pixels, coverage {100 * self.coverage:.3g} %{plane}, {self._exact_verdict()}; "
-            f"HDC {self._hdc_verdict()}; RegSeg {self._bound_verdict()}"
+            f"[{_stack(self.layers)}]: {self.size} pixels, coverage {_percent(self.coverage)}{plane}, "
+            f"{self._exact_verdict()}; HDC {self._hdc_verdict()}; RegSeg {self._bound_verdict()}"
         )
 
     def _exact_verdict(self) -> str:
@@ -219,9 +220,19 @@ class Gridding(Result):
         return "passes"
 
 
-def _rates(layer: GriddingLayer) -> str:
-    text = ", ".join(map(str, layer.dilations))
-    return f"({text})" if len(layer.dilations) > 1 else text
+def _stack(layers: tuple[GriddingLayer, ...]) -> str:
+    """The rates of all layers, long runs of equal ones as "7 x (1, 14)"."""
+    words = []
+    for rates, group in itertools.groupby(layer.dilations for layer in layers):
+        text = ", ".join(map(str, rates))
+        text, count = f"({text})" if len(rates) > 1 else text, len(list(group))
+        words += [text] * count if count < _RUN else [f"{count} x {text}"]
+    return ", ".join(words)
+
+
+def _percent(share: float) -> str:
+    text = f"{100 * share:.3g} %"
+    return text if text != "100 %" or share == 1 else "just under 100 %"
 
 
 def _row(layer: GriddingLayer) -> dict[str, object]:

@@ -14,11 +14,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rfkit.analysis import coverage
 from rfkit.analysis.coverage import gridding
+from rfkit.analysis.theoretical import trace
 from rfkit.results.base import Result
 from rfkit.results.gridding import Gridding
 
@@ -93,8 +94,10 @@ def test_the_list_that_breaks_regsegs_bound_has_holes_in_2d_alone() -> None:
     assert corner[:63, :63].all()
     assert not corner[63, :48].any()
     assert corner[63, 48:].all()
-    assert "contiguous along each axis but not in 2-D" in str(found)
-    assert "RegSeg fails (4 > 3.938 at layer 1)" in str(found)
+    assert str(found) == (
+        "[5 x (1, 4), 8 x (1, 10)]: 3263 pixels, coverage 100 % (just under 100 % in 2-D), contiguous along each axis "
+        "but not in 2-D; HDC does not apply (a layer has parallel branches); RegSeg fails (4 > 3.938 at layer 1)"
+    )
 
 
 def test_largest_gap() -> None:
@@ -273,6 +276,27 @@ def test_coverage_in_2d_is_that_of_gradients(layers: list, field: int, stride: i
             layer.coverage_2d
             == gridding(rates[:depth], kernels[:depth], strides=strides[:depth], field=field, stride=stride).coverage_2d
         )
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from([1, 3, 5]), st.integers(1, 2)), min_size=1, max_size=3))
+@settings(max_examples=15, deadline=None)
+def test_it_agrees_with_the_trace_of_a_network(layers: list) -> None:
+    rates, kernels, strides = zip(*layers, strict=True)
+    found = gridding(rates, kernels, strides=strides)
+    network = nn.Sequential(
+        *[
+            nn.Conv2d(1, 1, kernel, stride=stride, dilation=rate, padding=rate * (kernel // 2))
+            for rate, kernel, stride in layers
+        ]
+    )
+    side = 2 * found.size + 1
+    fields = trace(network, (1, side, side)).output
+    support = fields.support(*fields.unit(side // 2, side // 2))
+    np.testing.assert_array_equal(support.mask, found.mask())
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(support.log_paths, np.add.outer(found.log_paths, found.log_paths), rtol=1e-12)
+    measures = fields.measures(0)
+    assert (measures["coverage"], measures["largest_gap"]) == (found.coverage, found.largest_gap)
 
 
 # The result.
