@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning
 def test_boxes_and_supports_of_random_networks_are_those_of_gradients(drawn) -> None:
     steps, size = drawn
     model = network(steps)
-    output = trace(model, size).output
+    output = trace(model, size, global_paths="include").output
     assert output.size == oracle.map_size(model, size)
     assert output.status == "exact"
     units = oracle.some_units(output.size, 8)
@@ -34,7 +34,7 @@ def test_boxes_and_supports_of_random_networks_are_those_of_gradients(drawn) -> 
 def test_units_reached_by_a_pixel_of_random_networks_are_those_of_gradients(drawn, data) -> None:
     steps, size = drawn
     model = network(steps)
-    output = trace(model, size).output
+    output = trace(model, size, global_paths="include").output
     units = oracle.all_units(oracle.map_size(model, size))
     if len(units) > 200:
         return
@@ -53,7 +53,7 @@ def test_units_reached_by_a_pixel_of_random_networks_are_those_of_gradients(draw
 @given(random_networks())
 def test_table_of_random_networks_agrees_with_their_boxes(drawn) -> None:
     steps, size = drawn
-    graph = trace(network(steps), size)
+    graph = trace(network(steps), size, global_paths="include")
     output, table = graph.output, graph.table()
     boxes = [_unclipped(output, unit) for unit in oracle.all_units(output.size)]
     for axis, side, number in (("row", "height", 0), ("column", "width", 1)):
@@ -115,7 +115,7 @@ class Residual(nn.Module):
 @given(_single_channel())
 def test_numbers_of_paths_are_gradients_of_a_network_of_ones(model: nn.Module) -> None:
     size = (21, 18)
-    output = trace(model, size).output
+    output = trace(model, size, global_paths="include").output
     units = oracle.some_units(output.size, 6)
     for unit, paths in zip(units, oracle.gradients(model, size, units, count=True), strict=True):
         support = output.support(*unit)
