@@ -10,7 +10,15 @@ import pytest
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
-_HOOK = install_import_hook("rfkit", "shape_checking.check")
+
+_PACKAGE = Path(__file__).parents[1] / "rfkit"
+# Modules that annotate shapes are checked, the others not: checks of every call would triple the time of the tests.
+_WITH_SHAPES = [
+    ".".join(file.relative_to(_PACKAGE.parent).with_suffix("").parts)
+    for file in sorted(_PACKAGE.rglob("*.py"))
+    if "jaxtyping" in file.read_text(encoding="utf-8")
+]
+_HOOK = install_import_hook(_WITH_SHAPES, "shape_checking.check")
 
 
 @pytest.fixture(scope="session")

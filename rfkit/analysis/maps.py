@@ -442,7 +442,7 @@ def _padded(maps: Maps, rank: int) -> Maps:
 def _common_dim(dims: Sequence[Dimension], length: int, axis: int) -> Dimension:
     told = [dim for dim in dims if dim and any(factor.kind != "other" for factor in dim)]
     if not told:
-        return other(length)
+        return other(length, alike=all(factor.step for dim in dims for factor in dim))
     if any(dim != told[0] for dim in told):
         raise UnsupportedError(f"axis {axis} holds different things in the operands")
     return told[0]
