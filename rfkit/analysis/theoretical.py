@@ -307,14 +307,14 @@ _TYPES: Mapping[str, Any] = {
 def _image(input_size: Sequence[int] | Tensor, model: nn.Module) -> Tensor:
     """One image that stands for the input, on the device and of the type of the model."""
     reference = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    got = tuple(input_size.shape) if isinstance(input_size, Tensor) else input_size
+    shape: tuple[int, ...] = ()
     if isinstance(input_size, Tensor):
         shape = tuple(input_size.shape[-3:]) if input_size.dim() in (3, 4) else ()
-    else:
-        shape = tuple(int(side) for side in input_size)
-        shape = (3, *shape) if len(shape) == 2 else shape
+    elif isinstance(input_size, Sequence) and all(isinstance(side, int) for side in input_size):
+        shape = (3, *input_size) if len(input_size) == 2 else tuple(input_size)
     if len(shape) != 3 or min(shape) < 1:
-        got = tuple(input_size.shape) if isinstance(input_size, Tensor) else tuple(input_size)
-        raise ValueError(f"input_size={got} must be (channels, height, width) or (height, width), all above 0.")
+        raise ValueError(f"input_size={got!r} must be (channels, height, width) or (height, width), all above 0.")
     return torch.empty((1, *shape), dtype=reference.dtype, device=reference.device)
 
 
