@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 
 import numpy as np
 import pytest
@@ -107,7 +106,6 @@ def _state(model: nn.Module) -> list:
         [id(value) for value in (*model.parameters(), *model.buffers())],
         [value.data_ptr() for value in (*model.parameters(), *model.buffers())],
         torch.random.get_rng_state(),
-        random.getstate(),
         np.random.get_state()[1].tolist(),  # noqa: NPY002
         torch.is_grad_enabled(),
         torch.get_default_dtype(),
@@ -175,7 +173,6 @@ def test_a_trace_leaves_the_model_as_it_was(make, mode: bool, training: bool) ->
         "identities",
         "storages",
         "torch",
-        "random",
         "numpy",
         "grad",
         "dtype",
