@@ -14,7 +14,7 @@ of columns. Only unions of such products are not products again; where that matt
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -74,7 +74,13 @@ class Term:
         return tuple(ends.empty.tobytes() if ends.empty.any() else b"" for ends in (self.rows, self.columns))  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
+# Patterns up to this period are worked out at once, longer ones position by position when asked for: resampling
+# to odd sizes again and again multiplies periods.
+_AT_ONCE = 128
+# Positions over which two long patterns are compared.
+_COMPARED = 512
+
+
 class Strand:
     """The pixels reached along one axis without ends, by a pattern that repeats.
 
@@ -83,14 +89,16 @@ class Strand:
     Attributes:
         period: positions after which the pattern repeats.
         shift: pixels by which it has moved then.
-        first: for each of the `period` positions, the first pixel.
-        reached: for each of them a set of bits: bit b stands for the pixel `first + b`. 0: nothing is reached.
     """
 
-    period: int
-    shift: int
-    first: tuple[int, ...]
-    reached: tuple[int, ...]
+    __slots__ = ("_find", "_found", "period", "shift")
+
+    def __init__(self, period: int, shift: int, find: Callable[[int], tuple[int, int]]) -> None:
+        self.period, self.shift = period, shift
+        self._find = find
+        self._found: dict[int, tuple[int, int]] = {}
+        if period <= _AT_ONCE:
+            self._found = {residue: find(residue) for residue in range(period)}
 
     @property
     def stride(self) -> float:
@@ -98,43 +106,54 @@ class Strand:
         return self.shift / self.period
 
     def at(self, position: int) -> tuple[int, int]:
-        """First pixel and set of bits of any position, also outside the map."""
+        """What a position reaches, also one outside the map: first pixel, and a set of bits.
+
+        Bit b stands for the pixel `first + b`; no bit is set where nothing is reached.
+        """
         repeats, residue = divmod(position, self.period)
-        return self.first[residue] + self.shift * repeats, self.reached[residue]
+        if residue not in self._found:
+            self._found[residue] = self._find(residue)
+        first, bits = self._found[residue]
+        return first + self.shift * repeats, bits
 
     def size(self) -> int:
         """Pixels from the first to the last, at the position where they are most."""
-        return max(bits.bit_length() for bits in self.reached)
+        return max(self.at(position)[1].bit_length() for position in range(min(self.period, _COMPARED)))
 
     def centre(self, position: int) -> float:
         """Middle between first and last pixel."""
         first, bits = self.at(position)
         return first + (bits.bit_length() - 1) / 2
 
+    def key(self) -> tuple[int, int, tuple[tuple[int, int], ...]]:
+        """What two strands have in common that reach the same."""
+        return self.period, self.shift, tuple(self.at(place) for place in range(min(self.period, _COMPARED)))
+
     def read(self, taps: Taps, *, solid: bool = False) -> Strand:
         """What a map reaches that reads this one; `solid` fills the holes."""
         if taps.is_identity:
             return self
         repeats = self.period // math.gcd(self.period, taps.shift) if taps.shift else 1
-        period = taps.period * repeats
         shift = self.shift * (taps.shift * repeats) // self.period
-        found = [_union([self.at(place) for place in taps.at(position)], solid) for position in range(period)]
-        return Strand(period, shift, tuple(first for first, _ in found), tuple(bits for _, bits in found))
+        return Strand(
+            taps.period * repeats,
+            shift,
+            lambda position: _union([self.at(place) for place in taps.at(position)], solid),
+        )
 
     def joined(self, other: Strand) -> Strand:
         """Both together; they must have the same stride."""
-        if other == self:
+        if other is self:
             return self
         period = math.lcm(self.period, other.period)
-        found = [_union([self.at(position), other.at(position)], False) for position in range(period)]
         shift = self.shift * (period // self.period)
-        return Strand(period, shift, tuple(first for first, _ in found), tuple(bits for _, bits in found))
+        return Strand(period, shift, lambda position: _union([self.at(position), other.at(position)], False))
 
     def same_centres(self, other: Strand) -> bool:
-        """Whether both have the same stride and, at every position, the same centre."""
+        """Whether both have the same stride and the same centres."""
         if self.shift * other.period != other.shift * self.period:
             return False
-        positions = range(math.lcm(self.period, other.period))
+        positions = range(min(math.lcm(self.period, other.period), _COMPARED))
         return all(self.centre(position) == other.centre(position) for position in positions)
 
 
@@ -226,7 +245,7 @@ def pixels(height: int, width: int) -> Field:
     field = Field((height, width), (), "image")
     ends = [Ends(np.arange(size), np.arange(size), np.ones(size, dtype=bool)) for size in (height, width)]
     field.terms = (Term(*ends),)
-    strand = Strand(1, 1, (0,), (1,))
+    strand = Strand(1, 1, lambda position: (position, 1))
     field.planes = ((strand,), (strand,))
     field.narrow = field.wide = (strand, strand)
     return field

@@ -45,7 +45,7 @@ Dimension = tuple[Factor, ...]
 
 
 def other(size: int, *, alike: bool = True) -> Dimension:
-    """An axis whose positions are not told apart: each has the fields of all, which is too much unless they are alike."""
+    """An axis whose positions are not told apart: each has the fields of all, too much unless they are alike."""
     return (Factor("other", size, 1 if alike else 0),) if size > 1 else ()
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rfkit.analysis.fields import Field, Strand
+from rfkit.analysis.fields import Field, Read, Strand
 from rfkit.analysis.support import in_order, local_reads
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["path_table"]
-
-_Key = tuple[Strand, Strand]
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,32 @@ class _Step:
     label: str
     before: _Step | None
 
-    def labels(self) -> list[str]:
-        steps, step = [], self
-        while step is not None:  # type: ignore[redundant-expr]
-            steps.append(step.label)
-            step = step.before  # type: ignore[assignment]
-        return steps[::-1]
+
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """All paths to a map that have the same receptive field: rows and columns, their number, and one of them."""
+
+    rows: Strand
+    columns: Strand
+    number: int
+    example: _Step | None
+
+    def read(self, read: Read, label: str) -> _Ways:
+        """The same paths, one step further."""
+        if all(taps.is_identity for taps in read.taps):
+            return self
+        rows, columns = (
+            strand.read(taps, solid=True) for strand, taps in zip((self.rows, self.columns), read.taps, strict=True)
+        )
+        return _Ways(rows, columns, self.number, _Step(label, self.example))
+
+    def via(self) -> str:
+        """The steps of the example."""
+        labels, step = [], self.example
+        while step is not None:
+            labels.append(step.label)
+            step = step.before
+        return " > ".join(labels[::-1]) or "image"
 
 
 def path_table(fields: Sequence[Field], name: str) -> pd.DataFrame:
@@ -42,35 +60,37 @@ def path_table(fields: Sequence[Field], name: str) -> pd.DataFrame:
 
     if not fields:
         raise ValueError(f"no local path leads to {name!r}.")
-    counts: dict[int, dict[_Key, tuple[int, _Step | None]]] = {}
+    known: dict[int, list[_Ways]] = {}
     for field in in_order(fields):
         if not field.reads and field.wide:
-            counts[id(field)] = {field.wide: (1, None)}
-            continue
-        found: dict[_Key, tuple[int, _Step | None]] = {}
-        for read in local_reads(field):
-            identity = all(taps.is_identity for taps in read.taps)
-            for key, (number, example) in counts[id(read.source)].items():
-                new = (key[0].read(read.taps[0], solid=True), key[1].read(read.taps[1], solid=True))
-                before, kept = found.get(new, (0, None))
-                step = kept if before else example if identity else _Step(field.label, example)
-                found[new] = (before + number, step)
-        counts[id(field)] = found
-    total: dict[_Key, tuple[int, _Step | None]] = {}
-    for field in fields:
-        for key, (number, example) in counts[id(field)].items():
-            total[key] = (total.get(key, (0, None))[0] + number, example)
-    every = sum(number for number, _ in total.values())
+            known[id(field)] = [_Ways(*field.wide, 1, None)]
+        else:
+            reads = local_reads(field)
+            known[id(field)] = _sorted(
+                ways.read(read, field.label) for read in reads for ways in known[id(read.source)]
+            )
+    found = _sorted(ways for field in fields for ways in known[id(field)])
+    every = sum(ways.number for ways in found)
     rows = [
         {
-            "paths": number,
-            "share": number / every,
-            "height": key[0].size(),
-            "width": key[1].size(),
-            "stride_y": key[0].stride,
-            "stride_x": key[1].stride,
-            "via": " > ".join(example.labels()) if example else "image",
+            "paths": ways.number,
+            "share": ways.number / every,
+            "height": ways.rows.size(),
+            "width": ways.columns.size(),
+            "stride_y": ways.rows.stride,
+            "stride_x": ways.columns.stride,
+            "via": ways.via(),
         }
-        for key, (number, example) in total.items()
+        for ways in found
     ]
     return pd.DataFrame(rows).sort_values(["height", "width"], ignore_index=True)
+
+
+def _sorted(all_ways: Iterable[_Ways]) -> list[_Ways]:
+    """With the ways of one receptive field counted together."""
+    found: dict[object, _Ways] = {}
+    for ways in all_ways:
+        key = (ways.rows.key(), ways.columns.key())
+        before = found.get(key)
+        found[key] = replace(before, number=before.number + ways.number) if before else ways
+    return list(found.values())

@@ -333,7 +333,7 @@ def _write(operation: Operation) -> Maps | None:
         return source
     known = source if base is None else base
     assert known is not None
-    kinds = {axis: kind_of(known, axis) for axis in partial}
+    kinds = {axis: spatial_kind(known, axis) for axis in partial}
     if any(kind not in KINDS for kind in kinds.values()) or len(set(kinds.values())) != len(kinds):
         raise UnsupportedError("a part of the channels or of the batch is overwritten")
     spans = {kinds[axis]: (region[axis], shape[axis]) for axis in partial}
@@ -373,6 +373,19 @@ def _outside(base: Maps, spans: dict[str, tuple[tuple[int, int, int], int]], lab
 @rule("aten::diagonal", "aten::gather", "aten::scatter", "aten::sort", "aten::topk")
 def _moved_by_value(operation: Operation) -> Maps:
     raise UnsupportedError("elements are picked by their values")
+
+
+def spatial_kind(maps: Maps, axis: int) -> str:
+    """What an axis is, or, if it has one position only, what an axis at this place is in N C H W.
+
+    Raises:
+        UnsupportedError: see `kind_of`.
+    """
+    kind = kind_of(maps, axis)
+    place = axis - (len(maps.dims) - len(KINDS))
+    if kind == "other" and not maps.dims[axis] and place >= 0 and maps.length(KINDS[place]) == 1:
+        return KINDS[place]
+    return kind
 
 
 def kind_of(maps: Maps, axis: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from rfkit.analysis.fields import Field, Read
 from rfkit.analysis.maps import KINDS, Maps, UnsupportedError, gathered, other
 from rfkit.analysis.rules import Operation, rule, whole
-from rfkit.analysis.rules_shape import kind_of
+from rfkit.analysis.rules_shape import kind_of, spatial_kind
 from rfkit.analysis.taps import Taps, adaptive, resample, shifted, transposed, window
 
 __all__: list[str] = []
@@ -152,10 +152,9 @@ def _padded_axis(maps: Maps, axis: int, before: int, after: int, border: str, la
         return (
             replace(maps, fields=(*maps.fields, empty)).with_classes(classes).with_dim(axis, whole("channel", length))
         )
-    images = len(maps.dims) - axis
-    kind = next(iter(kinds)) if kinds else KINDS[max(0, 2 - images)]
-    if len(kinds) > 1 or kind not in KINDS or dim != whole(kind, maps.length(kind)):
-        raise UnsupportedError(f"padding of an axis that holds {' and '.join(sorted(kinds)) or 'nothing'}")
+    kind = spatial_kind(maps, axis)
+    if kind not in KINDS:
+        raise UnsupportedError("padding of an axis that holds neither rows nor columns nor channels")
     taps = {kind: (shifted(-before, border=border), length)}
     return gathered(maps, taps, label=label).with_dim(axis, whole(kind, length))
 

@@ -97,7 +97,7 @@ def _pass_back(window: _Window, read: Read, size: tuple[int, int]) -> _Window | 
 
 def _spread(values: np.ndarray, start: int, taps: Taps, size_in: int, size_out: int) -> tuple[int, np.ndarray] | None:
     """Along the first axis: every position's number goes to all positions that it reads."""
-    if taps.is_identity:
+    if taps.is_identity and size_in == size_out:
         return start, values
     table = taps.table(size_in, size_out)[0][start : start + len(values)]
     places, columns = np.nonzero(table >= 0)
