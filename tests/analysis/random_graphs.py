@@ -236,7 +236,7 @@ def _fits(step: Step, size: tuple[int, int]) -> tuple[int, int] | None:
 
 def _wraps(step: Step) -> bool:
     """Whether the step reads from elsewhere what lies beyond a border, so that no image goes on as it does."""
-    return step[0] in ("roll", "flip") or "circular" in step or "reflect" in step
+    return step[0] in ("roll", "flip") or not {"circular", "reflect", "replicate"}.isdisjoint(map(str, step))
 
 
 @st.composite
