@@ -181,6 +181,9 @@ class Maps:
         if not dim or dim == (Factor(kind, self.length(kind)),):
             return self
         parts = [factor for factor in dim if factor.kind == kind]
+        if not any(factor.kind == kind for own in self.dims for factor in own):
+            # Not told apart any more: every position has the same field.
+            return gathered(self, {kind: (constant(), length)}).with_dim(axis, (Factor(kind, length),))
         if _length(parts) != self.length(kind):
             raise UnsupportedError(f"axis {axis} holds a part of the {kind}s")
         rows, channels = (
@@ -191,8 +194,6 @@ class Maps:
         taps = explicit([[int(row)] for row in rows], self.length(kind))
         if len(dim) == 2 and dim[1].kind == "other":
             taps = Taps(dim[1].size, 1, ((0,),) * dim[1].size)
-        elif not parts:
-            taps = constant()
         return gathered(self, {kind: (taps, length)}).with_dim(axis, (Factor(kind, length),))
 
     def _depth_to_space(self, axis: int, kind: str, rows: np.ndarray, channels: np.ndarray) -> Maps:

@@ -132,8 +132,8 @@ class _Recorder(TorchDispatchMode):
             kept = tensor if constant else None
             self._values[tensor] = Value(node, index, tuple(tensor.shape), "", kept)
             node.results.append(self._values[tensor])
-        if schema.is_mutable:
-            self._forget_others(tensors)
+        if schema.is_mutable and tensors:
+            self._see_again(tensors)
         return outputs
 
     def value(self, argument: Any) -> Any:
@@ -145,19 +145,18 @@ class _Recorder(TorchDispatchMode):
             self._values[argument] = Value(None, 0, tuple(argument.shape), name, argument if name else None)
         return self._values[argument]
 
-    def _forget_others(self, written: list[Tensor]) -> None:
-        """What shares memory with a tensor that was written to is no longer what the record says."""
-        storages = {_storage(tensor) for tensor in written} - {None}
+    def _see_again(self, written: list[Tensor]) -> None:
+        """What shares memory with a tensor that was written to has a new value as well."""
+        new = self._values[written[0]]
         for tensor in list(self._values.keys()):
             known = self._values[tensor]
             itself = any(tensor is result for result in written)
-            if not itself and not known.name and _storage(tensor) in storages:
-                new = self._values[written[0]]
-                arguments = {"self": known, "src": new, "region": _region(tensor, written[0])}
-                node = Node("write", False, (known, new), "a write through a view", arguments)
-                self._values[tensor] = Value(node, 0, tuple(tensor.shape))
-                node.results.append(self._values[tensor])
-                self.record.nodes.append(node)
+            if itself or known.name or _storage(tensor) is None or _storage(tensor) != _storage(written[0]):
+                continue
+            node = _seen_again(tensor, written[0], known, new)
+            self._values[tensor] = Value(node, 0, tuple(tensor.shape))
+            node.results.append(self._values[tensor])
+            self.record.nodes.append(node)
 
     def enter(self, name: str, _inputs: tuple[Any, ...]) -> None:
         """A module begins."""
@@ -230,6 +229,17 @@ def _named(schema: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> d
         elif argument.has_default_value():
             found[argument.name] = argument.default_value
     return found
+
+
+def _seen_again(tensor: Tensor, written: Tensor, known: Value, new: Value) -> Node:
+    """The operation by which `tensor` gets its value from what was written to memory that it shares."""
+    if tensor.numel() == written.numel() and tensor.is_contiguous() and written.is_contiguous():
+        return Node("view", False, (new,), "aten::view", {"self": new})
+    inside = _region(written, tensor)
+    if inside is not None:
+        return Node("read", False, (new,), "a read through a view", {"self": new, "region": inside})
+    arguments = {"self": known, "src": new, "region": _region(tensor, written)}
+    return Node("write", False, (known, new), "a write through a view", arguments)
 
 
 def _region(base: Tensor, view: Tensor) -> tuple[tuple[int, int, int], ...] | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rfkit.analysis.fields import Field, Read
-from rfkit.analysis.maps import KINDS, Dimension, Factor, Maps, UnsupportedError, gathered, join, other
+from rfkit.analysis.maps import KINDS, Dimension, Factor, Maps, UnsupportedError, gathered, join, mixed, other
 from rfkit.analysis.recording import Value
 from rfkit.analysis.rules import Operation, rule, whole
 from rfkit.analysis.taps import IDENTITY, Taps, constant, explicit
@@ -34,6 +34,21 @@ def _copy(operation: Operation) -> Maps | None:
       "aten::squeeze", "aten::_reshape_copy")  # fmt: skip
 def _view(operation: Operation) -> Maps:
     return operation.input.view(operation.output_shape)
+
+
+@rule("aten::as_strided")
+def _as_strided(operation: Operation) -> Maps:
+    """A view with the same elements in the same order, as some libraries ask for it."""
+    maps, shape = operation.input, operation.output_shape
+    expected, strides = 1, list[int]()
+    for side in reversed(shape):
+        strides.insert(0, expected)
+        expected *= side
+    asked = operation.argument("stride")
+    plain = all(own == stride or side == 1 for own, stride, side in zip(asked, strides, shape, strict=True))
+    if not plain or operation.argument("storage_offset") or expected != int(np.prod(maps.shape)):
+        raise UnsupportedError("memory read with strides of its own")
+    return maps.view(shape)
 
 
 @rule("aten::permute")
@@ -185,9 +200,9 @@ def _cat(operation: Operation) -> Maps:
         return _cat_channels(parts, values, axis, operation.label)
     if len(told) == 1 and told <= set(KINDS):
         return _cat_along(parts, values, axis, told.pop(), lengths, operation.label)
-    if not told:
-        # Positions that are not told apart: all of them have the fields of all parts.
-        single = [part and part.with_dim(axis, ()) for part in parts]
+    if "channel" not in told:
+        # Tokens of several kinds (a class token, those of units) are not told apart: all have the fields of all.
+        single = [part and mixed(part, [axis], keep=True, label=operation.label).with_dim(axis, ()) for part in parts]
         shapes = [(*value.shape[:axis], 1, *value.shape[axis + 1 :]) for value in values]
         return join(single, shapes, label=operation.label).with_dim(axis, other(sum(lengths), alike=_alike(single)))
     raise UnsupportedError(f"a concatenation along an axis that holds {' and '.join(sorted(told))}")
@@ -317,6 +332,15 @@ def _picked(maps: Maps, axis: int, places: list[int]) -> Maps:
         return maps.with_dim(axis, other(len(places)))
     order = np.array(places) % maps.length(kind)
     return maps.reordered(kind, order).with_dim(axis, whole(kind, len(places)))
+
+
+@rule("a read through a view")
+def _read(operation: Operation) -> Maps:
+    """A view of a tensor that was overwritten as a whole."""
+    maps = operation.input
+    for axis, (start, step, count) in enumerate(operation.argument("region")):
+        maps = taken(maps, axis, start, step, count, operation.label)
+    return maps
 
 
 @rule("a write through a view")
