@@ -17,7 +17,7 @@ from rfkit.analysis.theoretical import trace
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(random_networks())
 def test_boxes_and_supports_of_random_networks_are_those_of_gradients(drawn) -> None:
     steps, size = drawn
@@ -49,7 +49,7 @@ def test_units_reached_by_a_pixel_of_random_networks_are_those_of_gradients(draw
         assert (box.y0, box.x0, box.y1, box.x1) == expected
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(random_networks(wrapping=False))
 def test_table_of_random_networks_agrees_with_their_boxes(drawn) -> None:
     steps, size = drawn
@@ -69,7 +69,7 @@ def test_table_of_random_networks_agrees_with_their_boxes(drawn) -> None:
             assert (row.start, row.centre) == (first, first + (sides[0] - 1) / 2)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(random_networks(wrapping=False))
 def test_a_path_is_no_wider_than_the_field_it_belongs_to(drawn) -> None:
     steps, size = drawn
@@ -79,7 +79,7 @@ def test_a_path_is_no_wider_than_the_field_it_belongs_to(drawn) -> None:
     assert (table[table.size_min > 0].path_min <= table[table.size_min > 0].size_min).all()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(random_networks(wrapping=False))
 def test_a_clipped_box_lies_inside_the_unclipped_one(drawn) -> None:
     steps, size = drawn
