@@ -407,18 +407,20 @@ def _interpolate(
     if mode == "area":
         return _adaptive_pool(x, shape)
     assert mode in ("bilinear", "bicubic"), mode
-    assert not antialias
     factors = scale_factor if isinstance(scale_factor, list | tuple) else (scale_factor, scale_factor)
     if recompute_scale_factor:
         factors = (None, None)
     matrices = [
-        _resampling_taps(length, new, factor, align_corners=bool(align_corners), cubic=mode == "bicubic")
+        _antialiased_taps(length, new, factor, cubic=mode == "bicubic")
+        if antialias
+        else _resampling_taps(length, new, factor, align_corners=bool(align_corners), cubic=mode == "bicubic")
         for length, new, factor in zip(x.shape[-2:], shape, factors, strict=True)
     ]
     return _by_axis(x, *matrices)
 
 
 def _resampling_taps(length: int, size: int, factor: float | None, *, align_corners: bool, cubic: bool) -> Tensor:
+    """Which positions are read, as often as they are: beyond its border a map goes on as it ends there."""
     matrix = torch.zeros(size, length, dtype=torch.float64)
     for unit in range(size):
         if align_corners:
@@ -426,11 +428,21 @@ def _resampling_taps(length: int, size: int, factor: float | None, *, align_corn
         else:
             step = Fraction(length, size) if factor is None else 1 / Fraction(str(factor))
             source = (unit + Fraction(1, 2)) * step - Fraction(1, 2)
-            source = source if cubic else max(source, Fraction(0))
         first = math.floor(source)
         taps = [first] if source == first else [first - 1, first, first + 1, first + 2] if cubic else [first, first + 1]
         for tap in taps:
-            matrix[unit, min(max(tap, 0), length - 1)] = 1
+            matrix[unit, min(max(tap, 0), length - 1)] += 1
+    return matrix
+
+
+def _antialiased_taps(length: int, size: int, factor: float | None, *, cubic: bool) -> Tensor:
+    matrix = torch.zeros(size, length, dtype=torch.float64)
+    step = Fraction(length, size) if factor is None else 1 / Fraction(str(factor))
+    for unit in range(size):
+        for tap in range(length):
+            distance = abs(tap + Fraction(1, 2) - step * (unit + Fraction(1, 2))) / max(step, 1)
+            # The filters are zero at whole distances, but for 0.
+            matrix[unit, tap] = distance < (2 if cubic else 1) and distance != 1
     return matrix
 
 

@@ -234,17 +234,22 @@ def _fits(step: Step, size: tuple[int, int]) -> tuple[int, int] | None:
     return tuple(shape) if min(shape) >= 1 and max(shape) <= LARGEST else None
 
 
+def _wraps(step: Step) -> bool:
+    """Whether the step reads from elsewhere what lies beyond a border, so that no image goes on as it does."""
+    return step[0] in ("roll", "flip") or not {"circular", "reflect", "replicate"}.isdisjoint(map(str, step))
+
+
 @st.composite
-def _chains(draw: st.DrawFn, size: tuple[int, int], most: int, depth: int) -> tuple[Step, ...]:
+def _chains(draw: st.DrawFn, size: tuple[int, int], most: int, depth: int, wrapping: bool) -> tuple[Step, ...]:
     steps: list[Step] = []
     for _ in range(draw(st.integers(1, most))):
         if depth and draw(st.integers(0, 3)) == 0:
             number = draw(st.integers(2, 3))
-            chains = tuple(draw(_chains(size, 2, depth - 1)) for _ in range(number))
+            chains = tuple(draw(_chains(size, 2, depth - 1, wrapping)) for _ in range(number))
             join = draw(st.sampled_from(["sum", "concatenate"]))
             step: Step = ("branches", chains, join, draw(st.sampled_from(["crop", "crop", "nearest", "bilinear"])))
         else:
-            step = draw(_LEAVES)
+            step = draw(_LEAVES if wrapping else _LEAVES.filter(lambda drawn: not _wraps(drawn)))
         after = _fits(step, size)
         if after is not None:
             steps.append(step)
@@ -253,7 +258,9 @@ def _chains(draw: st.DrawFn, size: tuple[int, int], most: int, depth: int) -> tu
 
 
 @st.composite
-def networks(draw: st.DrawFn, *, most: int = 5, depth: int = 2) -> tuple[tuple[Step, ...], tuple[int, int]]:
-    """A specification and the (height, width) of an image for it."""
+def networks(
+    draw: st.DrawFn, *, most: int = 5, depth: int = 2, wrapping: bool = True
+) -> tuple[tuple[Step, ...], tuple[int, int]]:
+    """A specification and the (height, width) of an image for it; without `wrapping` steps if these are not wanted."""
     size = draw(_pairs(12, 40))
-    return draw(_chains(size, most, depth)), size
+    return draw(_chains(size, most, depth, wrapping)), size

@@ -104,7 +104,7 @@ def _state(model: nn.Module) -> list:
         [(len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks), sorted(vars(module)))
          for module in model.modules()],
         [id(value) for value in (*model.parameters(), *model.buffers())],
-        [(value._version, value.data_ptr()) for value in (*model.parameters(), *model.buffers())],
+        [value.data_ptr() for value in (*model.parameters(), *model.buffers())],
         torch.random.get_rng_state(),
         np.random.get_state()[1].tolist(),  # noqa: NPY002
         torch.is_grad_enabled(),

@@ -13,6 +13,9 @@ from rfkit.analysis.theoretical import trace
 EXACT = sorted(networks.EXACT)
 GLOBAL = sorted(networks.GLOBAL)
 
+# Networks whose units all have a field with another centre.
+EVERY_CENTRE_ONCE = ["vgg_16", "alexnet_v2", "mobilenet_v1", "resnet_50", "esp", "shufflenet", "three_times", "swin"]
+
 # Layers in the middle of a network, beside its output.
 INNER = [
     ("vgg_16", "conv3_2"),
@@ -69,7 +72,7 @@ def test_every_layer_of_the_table_has_a_map_and_the_other_way_round(name: str) -
     table = graph.table()
     assert set(table.axis) == {"row", "column"}
     assert set(table.status) == {"exact"}
-    if name != "data_dependent":  # it looks at the mean of a map, which leads nowhere
+    if name != "data_dependent":  # whose condition looks at a whole map, and leads nowhere
         assert not table.is_global.any()
     assert (table.size_min <= table.size_max).all()
     assert (table.path_min <= table.path_max).all()
@@ -88,33 +91,16 @@ def test_every_layer_of_the_table_has_a_map_and_the_other_way_round(name: str) -
 def test_units_and_pixels_are_mapped_onto_each_other(name: str) -> None:
     make, size = networks.EXACT[name]
     output = trace(make(), size).output
-    pixels: dict[tuple[float, float], tuple[int, int]] = {}
-    duplicates = False
-    for unit in oracle.some_units(output.size, 30):
-        pixel = output.pixel(*unit)
+    units = oracle.some_units(output.size, 30)
+    for unit in units:
         box = output[unit]
-        assert pixel == pytest.approx((box.unclipped or box).centre)
-        duplicates |= pixel in pixels
-        pixels[pixel] = unit
-    if name in (
-        "unet_transposed",
-        "unet_bilinear",
-        "deeplab_v3",
-        "fcn_8s",
-        "pyramid_pooling",
-        "enet",
-        "swin",
-        "exchange",
-        "functional",
-    ):
-        # After upsampling several units may share a centre; the nearest one must still have that centre.
-        for pixel in pixels:
+        assert output.pixel(*unit) == pytest.approx((box.unclipped or box).centre)
+    for unit in units:
+        pixel = output.pixel(*unit)
+        if 0 <= pixel[0] < size[0] and 0 <= pixel[1] < size[1]:
+            # After upsampling several units may share a centre.
             assert output.pixel(*output.unit(*pixel)) == pytest.approx(pixel)
-        return
-    assert not duplicates
-    for pixel, unit in pixels.items():
-        assert output.unit(*pixel) == unit
-        assert output.unit(pixel[0] + 0.2, pixel[1] - 0.2) == unit
+            assert name not in EVERY_CENTRE_ONCE or output.unit(*pixel) == unit
 
 
 @pytest.mark.parametrize("name", ["vgg_16", "unet_transposed", "esp", "exchange", "swin", "functional", "tuple_output"])
@@ -161,7 +147,7 @@ def test_the_valid_region_is_what_more_image_around_it_leaves_alone(name: str, s
     output = trace(model, size).output
     region = output.valid_region()
     border = 3 * step
-    large = _image((size[0] + 2 * border, size[1] + 2 * border))
+    large = _image((size[0] + 2 * border, size[1] + 2 * border)).abs()
     crop = large[:, :, border:-border, border:-border]
     stride = [length // number if number else 1 for length, number in zip(size, output.size, strict=True)]
     # Without activations and maxima, which hide small changes.

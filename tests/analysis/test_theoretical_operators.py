@@ -71,6 +71,7 @@ EXACT: dict[str, Callable[[Tensor], Any]] = {
     "lp pool": lambda x: F.lp_pool2d(x, 2, 3, 2),
     "adaptive avg": lambda x: F.adaptive_avg_pool2d(x, (4, 7)),
     "adaptive max": lambda x: F.adaptive_max_pool2d(x, (3, None)),
+    "global pooling, channels last": lambda x: F.adaptive_avg_pool2d(x.to(memory_format=torch.channels_last), 1),
     "adaptive larger": lambda x: F.adaptive_avg_pool2d(x, (17, 11)),
     "nearest": lambda x: F.interpolate(x, scale_factor=2),
     "nearest, odd": lambda x: F.interpolate(x, size=(29, 7)),
@@ -115,6 +116,10 @@ HONEST: dict[str, Callable[[Tensor], Any]] = {
     "rotation": lambda x: torch.rot90(x, 1, (2, 3)),
     "attention over rows": lambda x: torch.matmul((x @ x.transpose(2, 3)).softmax(-1), x),
     "self-attention": lambda x: _attention(x),
+    "class token": lambda x: _class_token(x)[:, 1:].transpose(1, 2).reshape(x.shape),
+    "class token with attention": lambda x: (
+        F.scaled_dot_product_attention(*[_class_token(x)] * 3)[:, 1:].transpose(1, 2).reshape(x.shape)
+    ),
     "half of the channels of a concatenation": lambda x: torch.cat([x, x.roll(3, 2)], 1)[:, :4],
     "shuffle of a concatenation, half of it": lambda x: torch.cat([x, x.roll(3, 2)], 1)[:, ::4],
     "sort": lambda x: x.sort(2).values,
@@ -123,6 +128,7 @@ HONEST: dict[str, Callable[[Tensor], Any]] = {
     "fourier": lambda x: torch.fft.rfft2(x).abs(),
     "cumulative product": lambda x: x.cumprod(3),
     "written rows": lambda x: _write(x),
+    "antialiased bicubic": lambda x: F.interpolate(x, size=(5, 14), mode="bicubic", antialias=True),
     "one value": lambda x: x.sum().reshape(1, 1, 1, 1),
     "fully connected": lambda x: F.linear(x.flatten(1), x.new_ones(3, 520))[:, :, None, None],
 }  # fmt: skip
@@ -133,6 +139,10 @@ _NO_GRADIENTS = {"sort", "topk", "grid", "fourier"}
 def _attention(x: Tensor) -> Tensor:
     tokens = x.flatten(2).transpose(1, 2)
     return F.scaled_dot_product_attention(tokens, tokens, tokens).transpose(1, 2).reshape(x.shape)
+
+
+def _class_token(x: Tensor) -> Tensor:
+    return torch.cat([x.new_ones(len(x), 1, 4), x.flatten(2).transpose(1, 2)], 1)
 
 
 def _write(x: Tensor) -> Tensor:

@@ -93,8 +93,9 @@ def test_boxes_and_supports_are_those_of_gradients(name: str) -> None:
     model = make().eval()
     output = trace(model, size, global_paths="include").output
     assert output.size == oracle.map_size(model, size)
-    # A class token among the others makes their fields an upper bound.
-    assert (output.status, output.is_global) == ("bound" if name == "dpt" else "exact", has_global_path)
+    # A class token among the others may make their fields an upper bound.
+    assert output.status == "exact" or (name, output.status) == ("dpt", "bound")
+    assert output.is_global == has_global_path
     units = oracle.some_units(output.size, 5)
     assert oracle.disagreements(output, oracle.gradients(model, size, units), units) == []
 
