@@ -336,15 +336,11 @@ class FieldMap:
     def measures(self, axis: int) -> dict[str, object]:
         """The numbers of the table along one axis; see `rfkit.analysis.theoretical.Graph.table`."""
         image, units = self.image_size[axis], self.fields[0].size[axis]
-        strands = self.strands(axis)
         if not self.is_local:
-            return {
-                "units": units, "size_min": image, "size_max": image, "path_min": image, "path_max": image,
-                "output_stride": self.output_stride[axis], "start": 0, "centre": (image - 1) / 2, "period": 1,
-                "coverage": 1.0, "largest_gap": 0, "aligned": False, "covers_input": True,
-            }  # fmt: skip
-        narrow = [_largest(field.narrow[axis], units) for field in self.fields if field.narrow]
-        wide = [_largest(field.wide[axis], units) for field in self.fields if field.wide]
+            return self._whole_measures(axis)
+        strands = self.strands(axis)
+        narrow = [size for field in self.fields if field.narrow for size in _sizes(field.narrow[axis], units)]
+        wide = [size for field in self.fields if field.wide for size in _sizes(field.wide[axis], units)]
         period = _period(strands, units)
         sizes, coverages, gaps = zip(*_shapes(strands, period), strict=True)
         start, last = self.hull(axis, 0)
@@ -364,15 +360,37 @@ class FieldMap:
             "covers_input": max(sizes) >= image,
         }
 
+    def _whole_measures(self, axis: int) -> dict[str, object]:
+        """The same where global paths lead: fields end at the image's border, and have no shape of their own."""
+        ends = [(term.rows, term.columns)[axis] for term in self.terms]
+        first = np.minimum.reduce([end.first for end in ends])
+        sizes = (np.maximum.reduce([end.last for end in ends]) - first + 1).clip(min=0)
+        smallest, largest = int(sizes.min()), int(sizes.max())
+        return {
+            "units": self.fields[0].size[axis],
+            "size_min": smallest,
+            "size_max": largest,
+            "path_min": smallest,
+            "path_max": largest,
+            "output_stride": self.output_stride[axis],
+            "start": int(first[0]),
+            "centre": float(first[0] + (sizes[0] - 1) / 2),
+            "period": 1,
+            "coverage": None,
+            "largest_gap": None,
+            "aligned": False,
+            "covers_input": largest >= self.image_size[axis],
+        }
+
     def _aligned(self, axis: int) -> bool:
         local = [field for field in self.fields if field.wide]
         strands = [field.wide[axis] for field in local if field.wide]
         return all(field.aligned[axis] for field in local) and all(s.same_centres(strands[0]) for s in strands[1:])
 
 
-def _largest(path: Strand, units: int) -> int:
-    """Size of a path's field at the unit where it is largest."""
-    return max(path.at(position)[1].bit_length() for position in range(min(units, path.period)))
+def _sizes(path: Strand, units: int) -> list[int]:
+    """Size of a path's field at each unit, as far as they differ."""
+    return [path.at(position)[1].bit_length() for position in range(min(units, path.period))]
 
 
 def _period(strands: Sequence[Strand], units: int) -> int:

@@ -196,11 +196,12 @@ class Graph:
             units: length of the map along the axis.
             size_min, size_max: size of the receptive field in pixels, without clipping; they differ where it depends
                 on the unit's position, after upsampling.
-            path_min, path_max: the same over single paths, the narrowest and the widest.
+            path_min, path_max: the same over single paths and units, the narrowest and the widest.
             output_stride: pixels from one unit to the next.
             start, centre: first pixel and centre of the field of unit 0, which may lie outside the image.
             period: units after which the pattern of sizes and positions repeats.
-            coverage: reached share of the pixels from first to last, along the axis; the least over units.
+            coverage: reached share of the pixels from first to last, along the axis; the least over units. Without a
+                value, like largest_gap, where boxes are those of global paths.
             largest_gap: most neighbouring pixels between first and last that are not reached.
             aligned: whether all paths share centre and stride.
             covers_input: whether the field is at least as large as the image.
