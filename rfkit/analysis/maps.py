@@ -331,15 +331,16 @@ def mixed(maps: Maps, axes: Sequence[int], *, keep: bool, itself: bool = False, 
     """
     factors = [factor for axis in axes for factor in maps.dims[axis]]
     taps: dict[str, tuple[Taps, int]] = {}
-    whole = False
-    left = dict.fromkeys(KINDS, 1)
+    # A global path takes in the whole map; a sum along rows alone does not.
+    whole = True
     for kind in KINDS:
         summed = [factor for factor in factors if factor.kind == kind]
         if summed and maps.length(kind) > 1:
             kept = [f for dim in maps.dims for f in dim if f.kind == kind and f not in summed]
             taps[kind] = _mixing_taps(maps.length(kind), kept, summed, keep)
-            whole = whole or not kept
-            left[kind] = _length(kept)
+            whole = whole and not kept
+        elif maps.length(kind) > 1:
+            whole = False
     result = maps
     if any(factor.kind == "channel" for factor in factors):
         result = _with_mixed_channels(result, axes, keep)

@@ -76,7 +76,7 @@ def _adaptive_pool(operation: Operation) -> Maps:
     maps, kinds = operation.input.as_images(axes)
     out = operation.output_shape[-axes:]
     taps = {kind: (adaptive(maps.length(kind), length), length) for kind, length in zip(kinds, out, strict=True)}
-    is_global = any(length == 1 and maps.length(kind) > 1 for kind, (_, length) in taps.items())
+    is_global = max(maps.size) > 1 and all(length == 1 for _, length in taps.values())
     result = gathered(maps, taps, is_global=is_global, label=operation.label)
     dims = (*maps.dims[:-axes], *(whole(kind, taps[kind][1]) for kind in kinds))
     return replace(result, dims=dims)

@@ -80,6 +80,10 @@ def _table(taps: Taps, size_in: int, size_out: int) -> tuple[np.ndarray, np.ndar
         valid = valid & inside
     elif taps.border == "clamp":
         positions = positions.clip(0, size_in - 1)
+        # Several taps beyond a border are one read of the position at the border.
+        repeated = np.zeros_like(valid)
+        repeated[:, 1:] = (positions[:, 1:] == positions[:, :-1]) & valid[:, :-1]
+        valid = valid & ~repeated
     elif taps.border == "wrap":
         positions = positions % size_in
     else:
