@@ -420,7 +420,7 @@ def _interpolate(
 
 
 def _resampling_taps(length: int, size: int, factor: float | None, *, align_corners: bool, cubic: bool) -> Tensor:
-    """Which positions are read, as often as they are: beyond its border a map goes on as it ends there."""
+    """Which positions are read; beyond its border a map goes on as it ends there."""
     matrix = torch.zeros(size, length, dtype=torch.float64)
     for unit in range(size):
         if align_corners:
@@ -431,7 +431,7 @@ def _resampling_taps(length: int, size: int, factor: float | None, *, align_corn
         first = math.floor(source)
         taps = [first] if source == first else [first - 1, first, first + 1, first + 2] if cubic else [first, first + 1]
         for tap in taps:
-            matrix[unit, min(max(tap, 0), length - 1)] += 1
+            matrix[unit, min(max(tap, 0), length - 1)] = 1
     return matrix
 
 
