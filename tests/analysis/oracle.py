@@ -41,7 +41,7 @@ def gradients(
     batch: int = 32,
 ) -> np.ndarray:
     """Gradient of each unit (sum over its channels) with respect to each pixel, (units, height, width), all >= 0."""
-    prepared = _prepare(model, count=count)
+    prepared = positive(model, count=count)
     parts = []
     for begin in range(0, len(units), batch):
         some = units[begin : begin + batch]
@@ -64,7 +64,7 @@ def gradients(
 
 def linear_output(model: nn.Module, image: Tensor) -> Tensor:
     """What the network gives for an image, with positive weights, identities for activations, means for maxima."""
-    return _run(_prepare(model), image, layer=None, call=-1, count=False, training=False)
+    return _run(positive(model), image, layer=None, call=-1, count=False, training=False)
 
 
 def reached(model: nn.Module, size: tuple[int, int], unit: Unit, **options: Any) -> np.ndarray:
@@ -78,7 +78,7 @@ def map_size(
     """Height and width of the map of a layer, or of the output."""
     image = torch.ones(1, channels, *size, dtype=torch.float64)
     with torch.no_grad():
-        shape = _run(_prepare(model), image, layer=layer, call=call, count=False, training=False).shape
+        shape = _run(positive(model), image, layer=layer, call=call, count=False, training=False).shape
     return shape[-2], shape[-1]
 
 
@@ -146,7 +146,8 @@ def _not_empty(field_map: Any, unit: Unit) -> list[str]:
     return [f"unit {unit}: box {box}, but no pixel reaches it"]
 
 
-def _prepare(model: nn.Module, *, count: bool = False, seed: int = 0) -> nn.Module:
+def positive(model: nn.Module, *, count: bool = False, seed: int = 0) -> nn.Module:
+    """A copy in double precision with positive weights; with ones for weights and no biases if `count`."""
     prepared = copy.deepcopy(model).double().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for module in prepared.modules():
