@@ -178,7 +178,13 @@ def _rf(arguments: argparse.Namespace) -> None:
     for layer in layers or [""]:
         for line in _summary(graph[layer], arguments.unit):
             print(line, file=notes)
-    _write(arguments, table, lambda: _growth(table, arguments.input[1:]))
+
+    def draw() -> Any:
+        from rfkit.api_fields import growth_figure
+
+        return growth_figure(table, image_size=graph.image_size)
+
+    _write(arguments, table, draw)
 
 
 def _print_fields(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
@@ -204,7 +210,8 @@ def _summary(fields: FieldMap, unit: tuple[int, int] | None) -> list[str]:
         return [f"{fields.name}: unknown, because of {fields.reason}"]
     axes = [fields.measures(axis) for axis in (0, 1)]
     line = field_lines(_as_table(fields, axes))[0]
-    parts = [f"field {line['field (px)']} px", f"stride {line['stride']}", f"coverage {line['coverage']}"]
+    parts = [f"field {line['field (px)']} px", f"stride {line['stride']}"]
+    parts += [f"coverage {line['coverage']}"] if fields.is_local else []
     parts.append("as large as the image" if all(axis["covers_input"] for axis in axes) else "smaller than the image")
     if fields.is_global:
         parts.append("global paths reach every pixel" + (", which the field leaves out" if fields.is_local else ""))
@@ -235,18 +242,6 @@ def _as_table(fields: FieldMap, axes: Sequence[dict[str, object]]) -> pd.DataFra
 
     head = {"layer": fields.name, "call": 0, "operator": "", "is_global": fields.is_global, "status": fields.status}
     return pd.DataFrame([{**head, **axis, "reason": fields.reason} for axis in axes])
-
-
-def _growth(table: pd.DataFrame, image_size: tuple[int, int]) -> Any:
-    import matplotlib.pyplot as plt
-
-    from rfkit.plots.growth import plot_growth
-    from rfkit.plots.style import style
-
-    with style("paper"):
-        figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-        plot_growth(table, axis="both", image_size=image_size, ax=ax)
-    return figure
 
 
 def _write(arguments: argparse.Namespace, table: pd.DataFrame, draw: Any, lines: Any = None) -> None:
@@ -285,8 +280,10 @@ def _erf(arguments: argparse.Namespace) -> None:
             fields = effective_rf(
                 model, images, layers=arguments.layer, unit=arguments.unit, reduce=arguments.reduce
             )  # fmt: skip
-    except (RuntimeError, IndexError) as error:
-        raise ValueError(str(error)) from error
+    except IndexError as error:
+        raise ValueError(f"--unit: {error}") from error
+    except RuntimeError as error:
+        raise ValueError(f"the network fails: {error}") from error
     lines = effective_lines(fields)
     table = pd.concat([rf.measures() for rf in fields.values()], ignore_index=True)
     print(printed(table, lines, arguments.format))
@@ -333,7 +330,7 @@ def _photographs(folder: Path, size: tuple[int, int], count: int | None) -> tupl
     from rfkit.data.transforms import resample
 
     if not folder.is_dir():
-        raise FileNotFoundError(2, "no such folder", str(folder))
+        raise FileNotFoundError(f"{folder}: no such folder.")
     files = list(files_by_name(folder).values())[:count]
     if not files:
         raise ValueError(f"{folder}: no image in this folder.")

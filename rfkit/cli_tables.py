@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def _field_line(pair: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "map": " x ".join(str(row["units"]) for row in pair),
         "field (px)": " x ".join(_range(row["size_min"], row["size_max"]) for row in pair),
         "stride": _both([row["output_stride"] for row in pair]),
-        "coverage": f"{100 * min(row['coverage'] for row in pair):.3g} %",
+        "coverage": _coverage([row["coverage"] for row in pair]),
         "": _notes(pair),
     }
 
@@ -80,6 +81,12 @@ def _operator(name: str) -> str:
 
 def _range(least: int, most: int) -> str:
     return str(most) if least == most else f"{least}-{most}"
+
+
+def _coverage(shares: Sequence[float]) -> str:
+    """The lesser of both axes; nothing is said where only global paths lead."""
+    least = min(shares)
+    return "-" if math.isnan(least) else f"{100 * least:.3g} %"
 
 
 def _both(values: Sequence[float]) -> str:

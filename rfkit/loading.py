@@ -23,8 +23,8 @@ def load_network(source: str, options: Mapping[str, Any] | None = None, *, seed:
     """The network that `source` means. Its file is run, like any module that is imported.
 
     Args:
-        source: "MODULE:FACTORY". MODULE is a path to a .py file, or the name of a module that can be imported, also from the
-            current folder; FACTORY a function, a class or a network in it, with dots for what is inside.
+        source: "MODULE:FACTORY". MODULE is a path to a .py file, or the name of a module that can be imported, also
+            from the current folder; FACTORY a function, a class or a network in it, with dots for what is inside.
         options: arguments of the factory.
         seed: of the initial weights; the global generator is left as it was. None draws from the global generator.
 
@@ -52,6 +52,8 @@ def load_network(source: str, options: Mapping[str, Any] | None = None, *, seed:
 
 def _module(place: str) -> ModuleType:
     """The module that a path or a name means."""
+    if place.endswith(".py") and not Path(place).is_file():
+        raise FileNotFoundError(f"{place}: no such file.")
     try:
         if place.endswith(".py"):
             return _from_file(Path(place))
@@ -59,10 +61,6 @@ def _module(place: str) -> ModuleType:
             sys.path.insert(0, str(Path.cwd()))
         importlib.invalidate_caches()
         return importlib.import_module(place)
-    except FileNotFoundError as error:
-        if error.filename == place:
-            raise
-        raise _failed(place, "cannot be imported", error) from error
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (place == error.name or place.startswith(f"{error.name}.")):
             raise ValueError(
@@ -72,8 +70,6 @@ def _module(place: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise FileNotFoundError(2, "no such file", str(path))
     # A name of its own, so that a file called random.py takes the place of no other module.
     name = f"_rfkit_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
