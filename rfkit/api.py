@@ -142,9 +142,10 @@ def plot_region_maps(
     Reference: Wei et al., DWRSeg, section 3.2, Fig. 5.
     """
     from rfkit.analysis.regions import region_maps
+    from rfkit.data.opening import open_image
     from rfkit.plots.regions import plot_region_maps as draw
 
-    maps = region_maps(model, _pixels(image), blocks=blocks, dilations=dilations, channels=channels, layers=layers)
+    maps = region_maps(model, open_image(image), blocks=blocks, dilations=dilations, channels=channels, layers=layers)
     return draw(maps, **options)
 
 
@@ -185,33 +186,15 @@ def plot_attribution(
         FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
     """
     from rfkit.analysis.attribution import attribute
+    from rfkit.data.opening import open_image
     from rfkit.plots.attribution import plot_attributions
 
-    pixels = _pixels(image)
+    pixels = open_image(image)
     targets = target if isinstance(target, list) else [target]
     methods = method if isinstance(method, list) else [method]
     results = [attribute(model, pixels, target=wanted, method=how, **options) for wanted in targets for how in methods]
     columns = len(methods) if len(targets) > 1 and len(methods) > 1 else None
     return plot_attributions(results, columns=columns, title=title, smooth=smooth, percentile=percentile, look=look)
-
-
-def _pixels(image: Tensor | Sample | str | Path | None) -> Tensor:
-    """The tensor that `image` means."""
-    import torch
-
-    from rfkit.data.dataset import Sample
-
-    if image is None:
-        from rfkit.data.scenes import Scenes
-
-        return Scenes("test", length=1)[0].image
-    if isinstance(image, Sample):
-        return image.image
-    if isinstance(image, str | Path):
-        from rfkit.data.decoding import read_image
-
-        return torch.from_numpy(read_image(Path(image))).permute(2, 0, 1).contiguous()
-    return image
 
 
 def build_figures(

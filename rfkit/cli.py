@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rfkit
+from rfkit.cli_arguments import (
+    DATA_NAMES,
+    SPLITS,
+    command,
+    data_arguments,
+    device_arguments,
+    device_of,
+    model_arguments,
+    model_of,
+    pairs,
+)
+from rfkit.cli_fields import add_erf, add_rf
 
 if TYPE_CHECKING:
     from rfkit.models.weights import Card
     from rfkit.results.branches import BranchWeights
 
 __all__ = ["main"]
-
-_DATA_NAMES = ("camvid", "folder", "scenes")
-_SPLITS = ("train", "val", "test", "trainval")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,33 +85,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_branches(commands)
+    add_rf(commands)
+    add_erf(commands)
     _add_figures(commands)
     return parser
 
 
-def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], summary: str, *examples: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="examples:\n" + "\n".join(f"  rfkit {example}" for example in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=run)
-    return parser
-
-
 def _add_models(commands: Any) -> None:
-    _command(commands, "models", _models, "list the networks, their sizes and the weights that ship", "models")
+    command(commands, "models", _models, "list the networks, their sizes and the weights that ship", "models")
 
 
 def _add_data(commands: Any) -> None:
     group = commands.add_parser("data", help="look at a data set before training on it")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
-    parser = _command(
+    parser = command(
         actions,
         "check",
         _data_check,
@@ -111,12 +106,12 @@ def _add_data(commands: Any) -> None:
         "data check --data camvid --root ~/CamVid",
         "data check --data folder --root my-street --split train",
     )
-    _data_arguments(parser)
-    parser.add_argument("--split", action="append", choices=_SPLITS, help="check this split alone; may be repeated")
+    data_arguments(parser)
+    parser.add_argument("--split", action="append", choices=SPLITS, help="check this split alone; may be repeated")
 
 
 def _add_train(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "train",
         _train,
@@ -126,25 +121,25 @@ def _add_train(commands: Any) -> None:
         "train --data camvid --root ~/CamVid --model probe_dwrseg_l --set batch_size=8 --set crop_size=[180,240]",
         "train --data folder --root my-street --model dwrseg_b --option stem=narrow --seed 1",
     )
-    _data_arguments(parser)
+    data_arguments(parser)
     parser.add_argument("--model", required=True, metavar="NAME", help="a name that `rfkit models` lists")
     parser.add_argument("--recipe", default="camvid-paper-half", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's; the learning rate ends there")
     parser.add_argument("--stop-after", type=int, metavar="N", help="stop when N epochs are done; continue later")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder; default: runs/MODEL-DATA-RECIPE-seedN")
-    parser.add_argument("--split", default="trainval", choices=_SPLITS, help="trained on; default: %(default)s")
-    parser.add_argument("--test-split", choices=_SPLITS, help="scored at the end; default: no scores")
+    parser.add_argument("--split", default="trainval", choices=SPLITS, help="trained on; default: %(default)s")
+    parser.add_argument("--test-split", choices=SPLITS, help="scored at the end; default: no scores")
     parser.add_argument("--evaluate-every", type=int, default=0, metavar="N", help="also score after every N epochs")
-    _pairs(parser, "--set", "overrides", "replace a number of the recipe, in TOML: batch_size=8, crop_size=[180,240]")
-    _pairs(parser, "--option", "options", "an option of the network, in TOML: depthwise=true, stem=narrow")
-    _device_arguments(parser)
+    pairs(parser, "--set", "overrides", "replace a number of the recipe, in TOML: batch_size=8, crop_size=[180,240]")
+    pairs(parser, "--option", "options", "an option of the network, in TOML: depthwise=true, stem=narrow")
+    device_arguments(parser)
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read and augment")
     parser.add_argument("--no-resume", action="store_true", help="a folder that holds a run already is an error")
 
 
 def _add_evaluate(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "evaluate",
         _evaluate,
@@ -152,19 +147,19 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate --model dwrseg_l --weights camvid --data camvid --root ~/CamVid",
         "evaluate --weights runs/try/weights.safetensors --data scenes --split val --out scores.csv",
     )
-    _model_arguments(parser, weights_required=True)
-    _data_arguments(parser)
-    parser.add_argument("--split", default="test", choices=_SPLITS, help="default: %(default)s")
+    model_arguments(parser, weights_required=True)
+    data_arguments(parser)
+    parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
     )
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the table as CSV as well")
-    _device_arguments(parser)
+    device_arguments(parser)
 
 
 def _add_predict(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "predict",
         _predict,
@@ -172,14 +167,14 @@ def _add_predict(commands: Any) -> None:
         "predict --model dwrseg_l --weights camvid --out predictions street.jpg",
         "predict --weights runs/try/weights.safetensors --out predictions my-images/",
     )
-    _model_arguments(parser, weights_required=True)
+    model_arguments(parser, weights_required=True)
     parser.add_argument("source", type=Path, help="an image, or a folder of images")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    _device_arguments(parser)
+    device_arguments(parser)
 
 
 def _add_branches(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "branches",
         _branches,
@@ -188,13 +183,13 @@ def _add_branches(commands: Any) -> None:
         "branches --model probe_dwrseg_l --weights camvid --measure gain --out branches.png",
         "branches --weights runs/probe/weights.safetensors --out branches.csv",
     )
-    _model_arguments(parser, weights_required=False)
+    model_arguments(parser, weights_required=False)
     parser.add_argument("--measure", default="weight", choices=("weight", "gain"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the table (.csv) or the figure (.png, .pdf, .svg)")
 
 
 def _add_figures(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "figures",
         _figures,
@@ -207,46 +202,11 @@ def _add_figures(commands: Any) -> None:
     parser.add_argument("names", nargs="*", help="default: all")
     parser.add_argument("--list", action="store_true", help="list the names and stop")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file, a run folder, a folder of either")
-    parser.add_argument("--data", choices=_DATA_NAMES, help="show images of this data set; default: procedural scenes")
+    parser.add_argument("--data", choices=DATA_NAMES, help="show images of this data set; default: procedural scenes")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="where that data set is")
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     parser.add_argument("--force", action="store_true", help="rebuild what is up to date")
-
-
-def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, metavar="NAME", choices=_DATA_NAMES, help=", ".join(_DATA_NAMES))
-    parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set (scenes need none)")
-
-
-def _model_arguments(parser: argparse.ArgumentParser, *, weights_required: bool) -> None:
-    parser.add_argument("--model", metavar="NAME", help="default: the one named in the weights file")
-    parser.add_argument(
-        "--weights",
-        required=weights_required,
-        metavar="FILE_OR_NAME",
-        help="a .safetensors file, a run folder, or the name of a data set whose weights ship",
-    )
-
-
-def _device_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...; default: the GPU where there is one")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
-
-
-def _pairs(parser: argparse.ArgumentParser, flag: str, name: str, text: str) -> None:
-    parser.add_argument(flag, dest=name, action="append", default=[], type=_pair, metavar="KEY=VALUE", help=text)
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        # A word needs no quotes on a command line.
-        return key.strip(), value.strip()
 
 
 # ---- what is done ---------------------------------------------------------------------------------------------------
@@ -321,13 +281,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from rfkit.api import evaluate
 
     scores = evaluate(
-        _model(arguments),
+        model_of(arguments),
         arguments.data,
         root=arguments.root,
         split=arguments.split,
         batch_size=arguments.batch_size,
         size=tuple(arguments.size) if arguments.size else None,
-        device=_device(arguments),
+        device=device_of(arguments),
     )
     print(scores)
     if arguments.out is not None:
@@ -337,7 +297,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _predict(arguments: argparse.Namespace) -> None:
     from rfkit.api import predict
 
-    predictions = predict(_model(arguments), arguments.source, out=arguments.out, device=_device(arguments))
+    predictions = predict(model_of(arguments), arguments.source, out=arguments.out, device=device_of(arguments))
     print(f"{len(predictions.images)} images; labels and overlays are in {arguments.out}")
 
 
@@ -349,7 +309,7 @@ def _branches(arguments: argparse.Namespace) -> None:
 
     if arguments.out is not None:
         check_choice("--out", arguments.out.suffix, (".csv", ".png", ".pdf", ".svg"))
-    model = _model(arguments)
+    model = model_of(arguments)
     weights = branch_weights(model, measure=arguments.measure)
     print("\n".join(_branch_table(weights, model.card)))
     if arguments.out is None:
@@ -404,27 +364,3 @@ def _figures(arguments: argparse.Namespace) -> int:
     )
     print(manifest)
     return 0 if manifest.ok else 1
-
-
-def _model(arguments: argparse.Namespace) -> Any:
-    """The network that --model and --weights mean; a weights file or run folder knows its network by itself."""
-    from rfkit.models.registry import create_model
-    from rfkit.models.weights import read_card
-
-    weights = arguments.weights
-    if weights is not None and Path(weights).is_dir():
-        weights = Path(weights) / "weights.safetensors"
-    name = arguments.model
-    if name is None:
-        if weights is None or not (isinstance(weights, Path) or weights.endswith(".safetensors")):
-            raise ValueError("--model is needed, unless --weights is a .safetensors file or a run folder.")
-        name = read_card(weights).model
-    return create_model(name, weights=weights).eval()
-
-
-def _device(arguments: argparse.Namespace) -> str:
-    import torch
-
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
-    return arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -14,6 +14,7 @@ from torch import nn
 
 import rfkit
 from rfkit import api
+from rfkit.data.opening import open_image
 from rfkit.data.scenes import Scenes
 from rfkit.models.weights import Card, save_weights
 
@@ -96,12 +97,12 @@ def test_region_maps_take_a_tensor_a_sample_or_a_file(probe: nn.Module, tmp_path
     path = tmp_path / "street.png"
     Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(path)
     for image in (sample.image, sample, path, str(path)):
-        assert torch.equal(api._pixels(image), sample.image)
+        assert torch.equal(open_image(image), sample.image)
         assert isinstance(api.plot_region_maps(probe, image, blocks="stage4.0"), Figure)
 
 
 def test_without_an_image_a_scene_is_shown(probe: nn.Module) -> None:
-    assert torch.equal(api._pixels(None), Scenes("test", length=1)[0].image)
+    assert torch.equal(open_image(None), Scenes("test", length=1)[0].image)
 
 
 def test_a_missing_image_is_named(probe: nn.Module) -> None:

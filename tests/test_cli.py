@@ -12,6 +12,7 @@ from PIL import Image
 
 import rfkit
 from rfkit import cli
+from rfkit.cli_arguments import pair
 from rfkit.data import scenes
 
 SCENES = ["train", "--data", "scenes", "--out", "{}"]
@@ -35,7 +36,9 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert _exit(capsys, "--version")[:2] == (0, f"rfkit {rfkit.__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["models", "data check", "train", "evaluate", "predict", "branches", "figures"])
+@pytest.mark.parametrize(
+    "command", ["models", "data check", "train", "evaluate", "predict", "branches", "rf", "erf", "figures"]
+)
 def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = _exit(capsys, *command.split(), "--help")
     assert code == 0
@@ -65,13 +68,13 @@ def test_nothing_to_do_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) 
     ],
 )
 def test_values_are_toml_and_words_need_no_quotes(text: str, expected: tuple[str, object]) -> None:
-    assert cli._pair(text) == expected
+    assert pair(text) == expected
 
 
 @pytest.mark.parametrize("text", ["batch_size", "=8", ""])
 def test_a_pair_without_key_or_value_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not of the form KEY=VALUE"):
-        cli._pair(text)
+        pair(text)
 
 
 def test_models_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Data sets by name, and single images."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from rfkit._checks import unknown_name
-from rfkit.data.dataset import Dataset
+from torch import Tensor
 
-__all__ = ["DATASETS", "open_data"]
+from rfkit._checks import unknown_name
+from rfkit.data.dataset import Dataset, Sample
+
+__all__ = ["DATASETS", "open_data", "open_image"]
 
 # Name -> module and class. Imported when asked for, so that reading frames does not load what draws scenes.
 DATASETS = {
@@ -56,3 +58,28 @@ def open_data(name: str, root: str | Path | None = None, *, split: str, **option
         if option not in known:
             raise unknown_name("option", option, known)
     return builder(*arguments, split=split, **options)
+
+
+def open_image(image: Tensor | Sample | str | Path | None) -> Tensor:
+    """The image that `image` means, C H W; for None, a procedural scene.
+
+    Raises:
+        FileNotFoundError, DataError: If the file cannot be read.
+
+    Example:
+        >>> open_image(None).shape[0]
+        3
+    """
+    import torch
+
+    if image is None:
+        from rfkit.data.scenes import Scenes
+
+        return Scenes("test", length=1)[0].image
+    if isinstance(image, Tensor):
+        return image
+    if isinstance(image, str | Path):
+        from rfkit.data.decoding import read_image
+
+        return torch.from_numpy(read_image(Path(image))).permute(2, 0, 1).contiguous()
+    return image.image
