@@ -113,7 +113,7 @@ def plot_receptive_field(
             the image. Other layers show the unit whose field is centred nearest to that unit's.
         title: line above the figure.
         look: size of text, such as "notebook".
-        **options: of `rfkit.plot_box`: `shade`, `beyond`, `legend`.
+        **options: of `rfkit.plot_box`: `shade`, `beyond` (default 0.3), `legend`.
 
     Returns:
         The figure. In a notebook, assign it (`figure = ...`), or it is shown twice.
@@ -152,7 +152,7 @@ def plot_receptive_field(
     with style(look):
         scale = plt.rcParams["font.size"] / 8
         figure, ax = plt.subplots(figsize=(4.8 * scale, (4.0 * height / width + 1.2) * scale), layout="constrained")
-        plot_box(as_picture(pixels).numpy(), boxes, unit_pixel=place, ax=ax, **options)
+        plot_box(as_picture(pixels).numpy(), boxes, unit_pixel=place, ax=ax, **{"beyond": 0.3, **options})
         if title:
             figure.suptitle(title)
     return figure

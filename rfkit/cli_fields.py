@@ -310,7 +310,7 @@ def _images(arguments: argparse.Namespace) -> tuple[Any, str]:
         count = arguments.count or 4
         generator = torch.Generator().manual_seed(arguments.seed)
         images = [torch.randn(channels, height, width, generator=generator) for _ in range(count)]
-        return images, f"{count} images of normal noise (seed {arguments.seed}), which are no photographs"
+        return images, f"{_several(count)} of normal noise (seed {arguments.seed}), which are no photographs"
     if channels != 3:
         raise ValueError(f"--input {channels},{height},{width}: photographs have 3 channels.")
     if arguments.images is not None:
@@ -319,7 +319,7 @@ def _images(arguments: argparse.Namespace) -> tuple[Any, str]:
 
     data = open_data(arguments.data, arguments.root, split=arguments.split, size=(height, width))
     count = min(len(data), arguments.count or len(data))
-    return [data[index].image for index in range(count)], f"{count} images of {arguments.data} {arguments.split}"
+    return [data[index].image for index in range(count)], f"{_several(count)} of {arguments.data} {arguments.split}"
 
 
 def _photographs(folder: Path, size: tuple[int, int], count: int | None) -> tuple[Any, str]:
@@ -339,4 +339,8 @@ def _photographs(folder: Path, size: tuple[int, int], count: int | None) -> tupl
         image = resample(torch.from_numpy(read_image(path)).permute(2, 0, 1).float(), size)
         return image.round().clamp(0, 255).to(torch.uint8)
 
-    return [read(path) for path in files], f"{len(files)} images of {folder}, resized to {size[0]} x {size[1]}"
+    return [read(path) for path in files], f"{_several(len(files))} of {folder}, resized to {size[0]} x {size[1]}"
+
+
+def _several(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

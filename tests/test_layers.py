@@ -76,7 +76,7 @@ def test_imports_go_down(path: Path) -> None:
         other = pieces[1]
         if other == part or LEVELS[other] == 0:
             continue
-        assert LEVELS[other] < LEVELS[part](f"{path} imports {name}")
+        assert LEVELS[other] < LEVELS[part], f"{path} imports {name}"
         if part in ALLOWED:
             assert other in ALLOWED[part], f"{path} imports {name}: {part} may use only {sorted(ALLOWED[part])}"
 
