@@ -99,7 +99,7 @@ def _notes(pair: Sequence[Mapping[str, Any]]) -> str:
         return f"UNKNOWN: {pair[0]['reason']}"
     notes = []
     if all(row["covers_input"] for row in pair):
-        notes.append("as large as the image")
+        notes.append("at least as large as the image")
     if pair[0]["is_global"]:
         notes.append("global path")
     if pair[0]["status"] == "bound":

@@ -91,11 +91,13 @@ def plot_griddings(
     check_positive("len(griddings)", len(entries))
     with style(look):
         scale = plt.rcParams["font.size"] / 8
-        heights = [1.1 + 0.24 * len(item.layers) for _, item in entries]
+        heights = [1.25 + 0.24 * len(item.layers) for _, item in entries]
         figure, axes = plt.subplots(
             len(entries), 1, figsize=(6.2 * scale, (sum(heights) + 0.45) * scale), squeeze=False, layout="constrained",
             height_ratios=heights,
         )  # fmt: skip
+        # The verdicts below one panel must not look like part of the next one's title.
+        figure.get_layout_engine().set(hspace=0.12)  # type: ignore[union-attr,call-arg]
         width = max(item.size for _, item in entries)
         for ax, (name, item) in zip(axes[:, 0], entries, strict=True):
             plot_gridding(item, title=name, width=width, ax=ax)
@@ -108,6 +110,8 @@ def plot_griddings(
 def verdicts(gridding: Gridding) -> str:
     """Three lines: the exact answer, HDC's verdict, RegSeg's verdict."""
     exact = "no holes" if gridding.contiguous else f"holes: misses {_missing(gridding.missing)}"
+    if gridding.contiguous and not gridding.contiguous_2d:
+        exact = f"no holes along an axis, {1 - gridding.coverage_2d:.2g} of the pixels missed in 2-D"
     rule = "does not apply" + (f" ({gridding.hdc_reason})" if gridding.hdc_reason else "")
     if gridding.hdc is not None:
         kernel = gridding.layers[0].kernels[0]
