@@ -110,7 +110,7 @@ def plot_griddings(
 def verdicts(gridding: Gridding) -> str:
     """Three lines: the exact answer, HDC's verdict, RegSeg's verdict."""
     exact = "no holes" if gridding.contiguous else f"holes: misses {_missing(gridding.missing)}"
-    if gridding.contiguous and not gridding.contiguous_2d:
+    if gridding.contiguous and gridding.contiguous_2d is False:
         exact = f"no holes along an axis, {1 - gridding.coverage_2d:.2g} of the pixels missed in 2-D"
     rule = "does not apply" + (f" ({gridding.hdc_reason})" if gridding.hdc_reason else "")
     if gridding.hdc is not None:

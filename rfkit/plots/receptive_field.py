@@ -196,7 +196,7 @@ def plot_effective_rfs(
         label = _label(fields[0], relative=not shared_scale, log=log, each=True)
         _bar(figure, ScalarMappable(norm, SIGNED if signed else _MAP), figure.axes, label, below=log and not signed)
         handles, labels = _entries(tuple(sorted(contours)), box=box and any(rf.box is not None for rf in fields))
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 2 + wide))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 2 + wide if wide > 1 else 2))
         if title:
             figure.suptitle(wrapped(title, int(14 * size[0] / scale)))
     return figure
