@@ -212,7 +212,8 @@ def _summary(fields: FieldMap, unit: tuple[int, int] | None) -> list[str]:
     line = field_lines(_as_table(fields, axes))[0]
     parts = [f"field {line['field (px)']} px", f"stride {line['stride']}"]
     parts += [f"coverage {line['coverage']}"] if fields.is_local else []
-    parts.append("at least as large as the image" if all(axis["covers_input"] for axis in axes) else "smaller than the image")
+    covers = all(axis["covers_input"] for axis in axes)
+    parts.append("at least as large as the image" if covers else "smaller than the image")
     if fields.is_global:
         parts.append("global paths reach every pixel" + (", which the field leaves out" if fields.is_local else ""))
     if fields.status == "bound":
