@@ -33,7 +33,7 @@ _HOME = {
     "predict": "rfkit.api",
     "branch_weights": "rfkit.analysis.branches",
     "trace": "rfkit.analysis.theoretical",
-    "rule": "rfkit.analysis.rules",
+    "rule": "rfkit.analysis.tracing.rules",
     "gridding": "rfkit.analysis.coverage",
     "effective_rf": "rfkit.analysis.effective",
     "branch_effective_rf": "rfkit.analysis.effective_branches",

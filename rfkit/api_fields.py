@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from rfkit.analysis.field_map import FieldMap
     from rfkit.analysis.theoretical import Graph
+    from rfkit.analysis.tracing.field_map import FieldMap
     from rfkit.data.dataset import Sample
 
 __all__ = ["plot_erf", "plot_receptive_field", "plot_rf_growth"]

@@ -16,8 +16,8 @@ from rfkit.cli_tables import FORMATS, changed, effective_lines, field_lines, pri
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rfkit.analysis.field_map import FieldMap
     from rfkit.analysis.theoretical import Graph
+    from rfkit.analysis.tracing.field_map import FieldMap
 
 __all__ = ["add_erf", "add_rf"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from rfkit.analysis.field_map import FieldMap
-from rfkit.analysis.recording import Node, Value, record
+from rfkit.analysis.tracing.field_map import FieldMap
+from rfkit.analysis.tracing.recording import Node, Value, record
 from rfkit.analysis.unit_fields import UnitFields, hull
 from rfkit.results.box import Box
 

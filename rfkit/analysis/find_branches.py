@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from rfkit.analysis.recording import Node, Record, Value, record
+from rfkit.analysis.tracing.recording import Node, Record, Value, record
 
 __all__ = ["Branch", "BranchBlock", "find_branch_blocks"]
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from rfkit._checks import check_choice, unknown_name
-from rfkit.analysis.field_map import FieldMap
-from rfkit.analysis.fields import AXES
-from rfkit.analysis.path_counts import path_table
-from rfkit.analysis.propagation import Propagation, propagate
-from rfkit.analysis.recording import Node, Record, Value, record
+from rfkit.analysis.tracing.field_map import FieldMap
+from rfkit.analysis.tracing.fields import AXES
+from rfkit.analysis.tracing.path_counts import path_table
+from rfkit.analysis.tracing.propagation import Propagation, propagate
+from rfkit.analysis.tracing.recording import Node, Record, Value, record
 from rfkit.analysis.untouched import untouched
 
 if TYPE_CHECKING:

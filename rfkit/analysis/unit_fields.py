@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from rfkit.analysis.field_map import FieldMap
 from rfkit.analysis.outputs import Output, pick_tensor
 from rfkit.analysis.theoretical import Graph, TraceError, trace
+from rfkit.analysis.tracing.field_map import FieldMap
 from rfkit.analysis.units import Place, Placement
 from rfkit.results.box import Box
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.analysis.rules import RULES, Operation, rule
 from rfkit.analysis.theoretical import trace
+from rfkit.analysis.tracing.rules import RULES, Operation, rule
 
 
 class Residual(nn.Module):

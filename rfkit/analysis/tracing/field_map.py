@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Strand, Term, by_stride
-from rfkit.analysis.support import count_paths, reached_units
+from rfkit.analysis.tracing.fields import Field, Strand, Term, by_stride
+from rfkit.analysis.tracing.support import count_paths, reached_units
 from rfkit.results.box import Box
 from rfkit.results.support import Support
 

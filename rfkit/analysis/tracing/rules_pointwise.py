@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rfkit.analysis.maps import Maps
-from rfkit.analysis.rules import Operation, rule
+from rfkit.analysis.tracing.maps import Maps
+from rfkit.analysis.tracing.rules import Operation, rule
 
 __all__: list[str] = []
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Read
-from rfkit.analysis.maps import KINDS, Dimension, Factor, Maps, UnsupportedError, gathered, join, mixed, other
-from rfkit.analysis.recording import Value
-from rfkit.analysis.rules import Operation, rule, whole
-from rfkit.analysis.taps import IDENTITY, Taps, constant, explicit
+from rfkit.analysis.tracing.fields import Field, Read
+from rfkit.analysis.tracing.maps import KINDS, Dimension, Factor, Maps, UnsupportedError, gathered, join, mixed, other
+from rfkit.analysis.tracing.recording import Value
+from rfkit.analysis.tracing.rules import Operation, rule, whole
+from rfkit.analysis.tracing.taps import IDENTITY, Taps, constant, explicit
 
 __all__: list[str] = []
 

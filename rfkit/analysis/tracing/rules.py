@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Read
-from rfkit.analysis.maps import KINDS, Dimension, Factor, Maps, UnsupportedError, join, mixed
-from rfkit.analysis.recording import Node, Value
-from rfkit.analysis.taps import IDENTITY, Taps, window
+from rfkit.analysis.tracing.fields import Field, Read
+from rfkit.analysis.tracing.maps import KINDS, Dimension, Factor, Maps, UnsupportedError, join, mixed
+from rfkit.analysis.tracing.recording import Node, Value
+from rfkit.analysis.tracing.taps import IDENTITY, Taps, window
 
 __all__ = ["RULES", "Operation", "Rule", "rule", "whole"]
 

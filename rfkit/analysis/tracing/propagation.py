@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rfkit.analysis import rules_mixing, rules_pointwise, rules_shape, rules_spatial  # noqa: F401 - they enter rules
-from rfkit.analysis.fields import pixels
-from rfkit.analysis.maps import Factor, Maps, UnsupportedError, other
-from rfkit.analysis.recording import Node, Record, Value
-from rfkit.analysis.rules import RULES, Operation, Result
+from rfkit.analysis.tracing import rules_mixing, rules_pointwise, rules_shape, rules_spatial  # noqa: F401 - they enter rules
+from rfkit.analysis.tracing.fields import pixels
+from rfkit.analysis.tracing.maps import Factor, Maps, UnsupportedError, other
+from rfkit.analysis.tracing.recording import Node, Record, Value
+from rfkit.analysis.tracing.rules import RULES, Operation, Result
 
 __all__ = ["Propagation", "propagate"]
 

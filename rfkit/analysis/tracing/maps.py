@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Read
-from rfkit.analysis.taps import IDENTITY, Taps, constant, explicit, window
+from rfkit.analysis.tracing.fields import Field, Read
+from rfkit.analysis.tracing.taps import IDENTITY, Taps, constant, explicit, window
 
 __all__ = ["Dimension", "Factor", "Maps", "UnsupportedError", "gathered", "join", "mixed", "other"]
 

@@ -20,7 +20,7 @@ from functools import reduce
 
 import numpy as np
 
-from rfkit.analysis.taps import IDENTITY, Taps
+from rfkit.analysis.tracing.taps import IDENTITY, Taps
 
 __all__ = ["AXES", "Ends", "Field", "Read", "Strand", "Term", "by_stride", "pixels"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Read
-from rfkit.analysis.taps import Taps
+from rfkit.analysis.tracing.fields import Field, Read
+from rfkit.analysis.tracing.taps import Taps
 from rfkit.results.box import Box
 
 __all__ = ["count_paths", "in_order", "local_reads", "reached_units"]

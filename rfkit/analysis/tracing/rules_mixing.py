@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Read
-from rfkit.analysis.maps import Maps, UnsupportedError, join, mixed, other
-from rfkit.analysis.rules import Operation, rule, whole
-from rfkit.analysis.rules_shape import taken
-from rfkit.analysis.taps import explicit
+from rfkit.analysis.tracing.fields import Field, Read
+from rfkit.analysis.tracing.maps import Maps, UnsupportedError, join, mixed, other
+from rfkit.analysis.tracing.rules import Operation, rule, whole
+from rfkit.analysis.tracing.rules_shape import taken
+from rfkit.analysis.tracing.taps import explicit
 
 __all__: list[str] = []
 

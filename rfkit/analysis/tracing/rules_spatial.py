@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from rfkit.analysis.fields import Field, Read
-from rfkit.analysis.maps import KINDS, Maps, UnsupportedError, gathered, other
-from rfkit.analysis.rules import Operation, rule, whole
-from rfkit.analysis.rules_shape import kind_of, spatial_kind
-from rfkit.analysis.taps import Taps, adaptive, resample, shifted, transposed, window
+from rfkit.analysis.tracing.fields import Field, Read
+from rfkit.analysis.tracing.maps import KINDS, Maps, UnsupportedError, gathered, other
+from rfkit.analysis.tracing.rules import Operation, rule, whole
+from rfkit.analysis.tracing.rules_shape import kind_of, spatial_kind
+from rfkit.analysis.tracing.taps import Taps, adaptive, resample, shifted, transposed, window
 
 __all__: list[str] = []
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rfkit.analysis.fields import Field, Read, Strand
-from rfkit.analysis.support import in_order, local_reads
+from rfkit.analysis.tracing.fields import Field, Read, Strand
+from rfkit.analysis.tracing.support import in_order, local_reads
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""How a recorded forward pass becomes receptive fields: the engine behind `rfkit.trace`."""
