@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,14 +16,16 @@ __all__ = ["untouched"]
 def untouched(model: nn.Module) -> Iterator[nn.Module]:
     """`model` in evaluation mode, without gradients, for the time of the context; afterwards it is as it was found.
 
-    The training flag of every module, every buffer (batch-norm statistics, counters) and the state of torch's random
-    generators are restored, also after an error. Parameters are not protected: nobody writes to them without
-    gradients.
+    The training flag of every module, every buffer (batch-norm statistics, counters), every attribute that a forward
+    pass may set (a mask kept for the next image of the same size, an entry in a list or dictionary) and the state of
+    torch's random generators are restored, also after an error. Parameters are not protected: nobody writes to them
+    without gradients.
 
     Yields:
         `model` itself.
     """
     flags = [(module, module.training) for module in model.modules()]
+    attributes = [(module, _attributes(module)) for module in model.modules()]
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in model.modules()
@@ -36,10 +39,37 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
             model.eval()
             yield model
         finally:
+            for module, before in attributes:
+                _restore(module, before)
             for module, training in flags:
                 module.training = training
-            for module, name, buffer, before in buffers:
+            for module, name, buffer, copy in buffers:
                 # A forward pass may write into a buffer or put another tensor in its place.
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
+                if not torch.equal(buffer, copy):
+                    buffer.copy_(copy)
                 module._buffers[name] = buffer
+
+
+# What every module has of its own: parameters, buffers, hooks and the like.
+_OF_TORCH = frozenset(vars(nn.Module()))
+
+
+def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """The attributes that are the module's own: each value, and a copy of it if it is a list, dictionary or set."""
+    return {
+        name: (value, value.copy() if type(value) in (list, dict, set) else None)
+        for name, value in vars(module).items()
+        if name not in _OF_TORCH
+    }
+
+
+def _restore(module: nn.Module, before: dict[str, tuple[Any, Any]]) -> None:
+    for name in [name for name in vars(module) if name not in _OF_TORCH and name not in before]:
+        del module.__dict__[name]
+    for name, (value, held) in before.items():
+        module.__dict__[name] = value
+        if isinstance(value, list) and held is not None:
+            value[:] = held
+        elif isinstance(value, dict | set) and held is not None:
+            value.clear()
+            value.update(held)

@@ -202,3 +202,35 @@ def test_sizes_with_and_without_channels_and_examples_mean_the_same() -> None:
     assert tables[0].equals(tables[2])
     one = nn.Conv2d(1, 2, 3)
     assert trace(one, (1, 9, 9)).output.size == (7, 7)
+
+
+class _Remembering(nn.Module):
+    """Keeps a mask for the next image of the same size, as attention in windows often does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+        self.masks: dict[tuple[int, int], torch.Tensor] = {}
+        self.sizes: list[tuple[int, int]] = []
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.convolution(image)
+        size = (features.shape[2], features.shape[3])
+        if not hasattr(self, "last") or self.last.shape[2:] != size:
+            self.last = torch.ones_like(features[:, :1])
+        if size not in self.masks:
+            self.masks[size] = torch.ones_like(features)
+        self.sizes.append(size)
+        return features * self.masks[size] * self.last
+
+
+def test_what_a_network_keeps_for_next_time_is_not_of_the_trace() -> None:
+    model = _Remembering()
+    assert trace(model, (8, 9)).output.status == "exact"
+    assert (model.masks, model.sizes, hasattr(model, "last")) == ({}, [], False)
+    kept = model(torch.ones(1, 3, 8, 9))
+    mask = model.last
+    trace(model, (8, 9))
+    assert model.last is mask
+    assert model.sizes == [(8, 9)]
+    torch.testing.assert_close(model(torch.ones(1, 3, 8, 9)), kept)
