@@ -8,7 +8,8 @@ from rfkit._checks import check_choice, data_error
 from rfkit.data.cityscapes_labels import CITYSCAPES_CLASSES, CITYSCAPES_COLOURS, TRAIN_IDS
 from rfkit.data.dataset import SPLITS
 from rfkit.data.layouts import contents_of, find_layout, splits_in
-from rfkit.data.pairs import Pair, PairedFiles, Published, files_by_name
+from rfkit.data.pairs import Pair, PairedFiles, files_by_name
+from rfkit.data.published import Published
 
 __all__ = ["BDD100K", "bdd100k_splits"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,14 +192,10 @@ def _splits_of(name: str, root: str | Path | None) -> tuple[str, ...]:
     return SPLITS[:3]
 
 
-def _absent(dataset: Dataset, opened: Mapping[str, Dataset | DataError]) -> tuple[str, ...]:
+def _absent(dataset: Dataset, splits: Collection[str]) -> tuple[str, ...]:
     if not isinstance(dataset, PairedFiles) or dataset.published is None:
         return ()
-    return tuple(
-        f"{dataset.root}: split {split!r} is not there; published are {count} images"
-        for split, count in dataset.published.counts.items()
-        if split not in opened
-    )
+    return tuple(dataset.published.absent(dataset.root, splits))
 
 
 def _check_split(dataset: Dataset, shared: Mapping[Path, str], *, progress: bool) -> SplitReport:
@@ -226,23 +222,15 @@ def _check_split(dataset: Dataset, shared: Mapping[Path, str], *, progress: bool
         sizes=dict(sizes),
         frequencies=tally.result(),
         problems=tuple(problems),
-        warnings=tuple(_differences(dataset, sizes)),
+        warnings=_differences(dataset, sizes),
     )
 
 
-def _differences(dataset: Dataset, sizes: Mapping[tuple[int, int], int]) -> Iterator[str]:
-    """How a split differs from the published one."""
+def _differences(dataset: Dataset, sizes: Mapping[tuple[int, int], int]) -> tuple[str, ...]:
     if not isinstance(dataset, PairedFiles) or dataset.published is None:
-        return
-    expected, size = dataset.published.count(dataset.split), dataset.published.size
-    if len(dataset) != expected:
-        yield f"{dataset.root}: split {dataset.split!r} has {len(dataset)} of the {expected} published images"
-    others = sum(count for stored, count in sizes.items() if stored != size)
-    if others:
-        yield (
-            f"{dataset.root}: split {dataset.split!r} has {_counted(others, 'image')} of another size than the "
-            f"published {size[1]}x{size[0]}"
-        )
+        return ()
+    images = [pair.image for pair in dataset.pairs]
+    return tuple(dataset.published.differences(dataset.root, dataset.split, images=images, sizes=sizes))
 
 
 def _check_sample(dataset: Dataset, index: int) -> tuple[list[str], UInt8[np.ndarray, "height width"] | None]:

@@ -18,7 +18,8 @@ from rfkit.data.cityscapes_labels import (
 from rfkit.data.dataset import SPLITS
 from rfkit.data.decoding import read_label
 from rfkit.data.layouts import contents_of, find_layout, splits_in
-from rfkit.data.pairs import Pair, PairedFiles, Published
+from rfkit.data.pairs import Pair, PairedFiles
+from rfkit.data.published import Published
 
 __all__ = ["Cityscapes", "cityscapes_splits"]
 
@@ -30,7 +31,18 @@ _LICENCE = (
 _IMAGE_ENDING = "_leftImg8bit.png"
 _KINDS = {"labelIds": LABEL_IDS, "labelTrainIds": TRAIN_IDS}
 _SIGNS = {"official": ("leftImg8bit",)}
-_PUBLISHED = Published(counts={"train": 2975, "val": 500, "test": 1525}, size=(1024, 2048))
+_PUBLISHED = Published(
+    counts={"train": 2975, "val": 500, "test": 1525},
+    size=(1024, 2048),
+    folders={
+        "train": tuple(
+            "aachen bochum bremen cologne darmstadt dusseldorf erfurt hamburg hanover jena krefeld "
+            "monchengladbach strasbourg stuttgart tubingen ulm weimar zurich".split()
+        ),
+        "val": ("frankfurt", "lindau", "munster"),
+        "test": ("berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"),
+    },
+)
 
 
 class Cityscapes(PairedFiles):
@@ -137,6 +149,13 @@ def _kind(root: Path, parts: tuple[str, ...]) -> str:
     for kind in _KINDS:
         if any(_files(root / "gtFine" / part, f"_gtFine_{kind}.png") for part in parts):
             return kind
+    if any(_files(root / "leftImg8bit" / part, _IMAGE_ENDING) for part in parts):
+        first = root / "gtFine" / parts[0]
+        raise data_error(
+            first,
+            "no CITY/*_gtFine_labelIds.png and no CITY/*_gtFine_labelTrainIds.png in it; it holds: "
+            f"{contents_of(first)}",
+        )
     return "labelIds"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 from rfkit._checks import DataError, data_error
 from rfkit.data.dataset import IGNORE, Dataset, Sample
 from rfkit.data.decoding import IMAGE_SUFFIXES, LabelCode, read_image, read_label, resize
+from rfkit.data.published import Published
 
-__all__ = ["Pair", "PairedFiles", "Published", "different_sizes", "files_by_name", "lines_of", "names_in"]
+__all__ = ["Pair", "PairedFiles", "different_sizes", "files_by_name", "lines_of", "names_in"]
 
 _SHOWN = 5
 
@@ -27,23 +28,6 @@ class Pair:
     image: Path
     label: Path
     source: str
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a data set holds as published.
-
-    Attributes:
-        counts: Images of train, val and test.
-        size: Height and width of every image.
-    """
-
-    counts: Mapping[str, int]
-    size: tuple[int, int]
-
-    def count(self, split: str) -> int:
-        """Images of a split."""
-        return sum(self.counts[part] for part in (("train", "val") if split == "trainval" else (split,)))
 
 
 class PairedFiles(Dataset):

@@ -207,6 +207,18 @@ def test_missing_files_are_errors_both_ways(root: Path) -> None:
     )
 
 
+def test_labels_that_are_not_made_yet_are_one_error(root: Path) -> None:
+    for path in (root / "gtFine" / "train").rglob("*.png"):
+        path.rename(path.with_name(path.name.replace("labelIds.png", "polygons.json")))
+    with pytest.raises(
+        DataError, match=r"gtFine/train: no CITY/\*_gtFine_labelIds\.png and no .*holds: aachen/, bochum/"
+    ):
+        Cityscapes(root, "train")
+    report = check_data("cityscapes", root, progress=False)
+    assert len(report.problems) == 1
+    assert report.splits["val"].count == 1
+
+
 def test_train_ids_do_not_stand_in_for_single_label_ids(tmp_path: Path) -> None:
     root = _tree(tmp_path, kinds=("labelIds", "labelTrainIds"))
     _label(root, "train", 1).unlink()
@@ -266,9 +278,11 @@ def test_a_part_of_the_data_set_is_a_warning(root: Path) -> None:
     report = check_data("cityscapes", root, progress=False)
     assert report.ok
     assert report.warnings == (
-        f"{root}: split 'train' has 3 of the 2975 published images",
+        f"{root}: split 'train' has 3 of the 2975 published images; none from bremen, cologne, darmstadt, "
+        "dusseldorf, erfurt, hamburg, hanover, jena, krefeld, monchengladbach, strasbourg, stuttgart, tubingen, "
+        "ulm, weimar, zurich",
         f"{root}: split 'train' has 3 images of another size than the published 2048x1024",
-        f"{root}: split 'val' has 1 of the 500 published images",
+        f"{root}: split 'val' has 1 of the 500 published images; none from frankfurt, lindau",
         f"{root}: split 'val' has 1 image of another size than the published 2048x1024",
         f"{root}: split 'test' is not there; published are 1525 images",
     )
@@ -292,6 +306,8 @@ def test_published_counts() -> None:
     published = Cityscapes.published
     assert [published.count(split) for split in ("train", "val", "test", "trainval")] == [2975, 500, 1525, 3475]
     assert published.size == (1024, 2048)
+    # 27 cities, each in one split.
+    assert [len(published.folders[split]) for split in ("train", "val", "test")] == [18, 3, 6]
 
 
 def test_the_command_checks(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -299,12 +315,12 @@ def test_the_command_checks(root: Path, capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr()
     assert "19 classes, no problems, 6 warnings" in shown.out
     assert "Checking cityscapes train" in shown.err
-    _label(root, "val", 0).unlink()
+    _label(root, "train", 0).unlink()
     _image(root, "train", 1).write_bytes(b"")
     assert main(["data", "check", "--data", "cityscapes", "--root", str(root)]) == 1
     shown = capsys.readouterr()
     assert "19 classes, 2 problems" in shown.out
-    assert f"{_image(root, 'val', 0)}: image without label" in shown.out
+    assert f"{_image(root, 'train', 0)}: image without label" in shown.out
     assert f"{_image(root, 'train', 1)}: is empty (0 bytes)" in shown.out
 
 
