@@ -36,8 +36,26 @@ _PUBLISHED = Published(
     size=(1024, 2048),
     folders={
         "train": tuple(
-            "aachen bochum bremen cologne darmstadt dusseldorf erfurt hamburg hanover jena krefeld "
-            "monchengladbach strasbourg stuttgart tubingen ulm weimar zurich".split()
+            [
+                "aachen",
+                "bochum",
+                "bremen",
+                "cologne",
+                "darmstadt",
+                "dusseldorf",
+                "erfurt",
+                "hamburg",
+                "hanover",
+                "jena",
+                "krefeld",
+                "monchengladbach",
+                "strasbourg",
+                "stuttgart",
+                "tubingen",
+                "ulm",
+                "weimar",
+                "zurich",
+            ]
         ),
         "val": ("frankfurt", "lindau", "munster"),
         "test": ("berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"),
