@@ -23,6 +23,8 @@ _HOME = {
     "multiply_adds": "rfkit.cost",
     "parameters": "rfkit.cost",
     "CamVid": "rfkit.data.camvid",
+    "Cityscapes": "rfkit.data.cityscapes",
+    "BDD100K": "rfkit.data.bdd100k",
     "Folder": "rfkit.data.folder",
     "Scenes": "rfkit.data.scenes",
     "open_data": "rfkit.data.opening",

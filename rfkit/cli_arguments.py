@@ -21,7 +21,7 @@ __all__ = [
     "pairs",
 ]
 
-DATA_NAMES = ("camvid", "folder", "scenes")
+DATA_NAMES = ("camvid", "cityscapes", "bdd100k", "folder", "scenes")
 SPLITS = ("train", "val", "test", "trainval")
 
 

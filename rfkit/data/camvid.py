@@ -9,6 +9,7 @@ from rfkit._checks import check_choice, data_error
 from rfkit.data.classes import CAMVID_CLASSES, CAMVID_COLOURS, camvid_colour_codes
 from rfkit.data.dataset import SPLITS
 from rfkit.data.decoding import LabelCode
+from rfkit.data.layouts import find_layout
 from rfkit.data.pairs import Pair, PairedFiles, files_by_name, lines_of, names_in
 
 __all__ = ["CamVid", "segnet_split"]
@@ -86,7 +87,7 @@ class CamVid(PairedFiles):
         self.name, self.split, self.root = "camvid", split, Path(root)
         self.classes, self.colours = CAMVID_CLASSES, CAMVID_COLOURS
         self.licence = _LICENCE
-        self.layout = _layout(self.root)
+        _, self.layout = find_layout(self.root, _SIGNS, title="CamVid")
         self.code = _COLOUR_CODE if self.layout == "original" else _INDEX_CODE
         parts = ("train", "val") if split == "trainval" else (split,)
         self._take(
@@ -116,29 +117,6 @@ _SIGNS = {
     "segnet": ("train", "trainannot"),
     "original": ("701_StillsRaw_full", "LabeledApproved_full"),
 }
-
-
-def _layout(root: Path) -> str:
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder (root of CamVid)")
-    for name, folders in _SIGNS.items():
-        if all((root / folder).is_dir() for folder in folders):
-            return name
-    wanted = "; ".join(f"{' and '.join(f'{folder}/' for folder in pair)} ({name})" for name, pair in _SIGNS.items())
-    raise data_error(root, f"holds no layout of CamVid. Looked for {wanted}. It holds: {_contents(root)}.{_hint(root)}")
-
-
-def _contents(folder: Path) -> str:
-    entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
-    shown = ", ".join(entries[:10]) or "nothing"
-    return f"{shown} and {len(entries) - 10} more" if len(entries) > 10 else shown
-
-
-def _hint(root: Path) -> str:
-    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        if any(all((folder / part).is_dir() for part in pair) for pair in _SIGNS.values()):
-            return f" Its folder {folder.name}/ does: pass that as root."
-    return ""
 
 
 def _compact_pairs(root: Path, split: str) -> list[Pair]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,14 @@ from rfkit.data.pairs import PairedFiles, different_sizes
 __all__ = ["DataReport", "SplitReport", "check_data"]
 
 
+# Data sets of which a copy may lack splits: the module and the function that says which are there.
+_SPLITS_IN = {
+    "folder": ("rfkit.data.folder", "folder_splits"),
+    "cityscapes": ("rfkit.data.cityscapes", "cityscapes_splits"),
+    "bdd100k": ("rfkit.data.bdd100k", "bdd100k_splits"),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class SplitReport:
     """What one split holds.
@@ -34,12 +42,15 @@ class SplitReport:
         sizes: Number of them by (height, width), as stored.
         frequencies: Pixels of each class over the sound label maps.
         problems: One line a problem, starting with the file's path.
+        warnings: One line for each way in which the split differs from the published one (fewer images, another
+            size), which is no mistake.
     """
 
     count: int
     sizes: Mapping[tuple[int, int], int]
     frequencies: ClassFrequencies
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +62,14 @@ class DataReport:
         root: Its folder; None where nothing is read.
         classes: Class names.
         splits: One report a split.
+        absent: One line for each published split that is not there at all.
     """
 
     name: str
     root: Path | None
     classes: tuple[str, ...]
     splits: Mapping[str, SplitReport]
+    absent: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -64,8 +77,13 @@ class DataReport:
         return tuple(dict.fromkeys(problem for split in self.splits.values() for problem in split.problems))
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """How the data differs from what is published: a part of it, another size. Nothing of this is wrong."""
+        return (*(warning for split in self.splits.values() for warning in split.warnings), *self.absent)
+
+    @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong; a warning is not wrong."""
         return not self.problems
 
     def to_frame(self) -> pd.DataFrame:
@@ -87,9 +105,12 @@ class DataReport:
     def __str__(self) -> str:
         place = f" at {self.root}" if self.root is not None else ""
         classes = f"{len(self.classes)} class{'' if len(self.classes) == 1 else 'es'}"
-        lines = [f"{self.name}{place}: {classes}, {_counted(len(self.problems), 'problem')}"]
+        warnings = f", {_counted(len(self.warnings), 'warning')}" if self.warnings else ""
+        lines = [f"{self.name}{place}: {classes}, {_counted(len(self.problems), 'problem')}{warnings}"]
         lines += [f"  {name:<9}{_summary(split)}" for name, split in self.splits.items()]
         lines += ["", *_share_table(self)]
+        if self.warnings:
+            lines += ["", "Warnings:", *(f"  {warning}" for warning in self.warnings)]
         if not self.ok:
             lines += ["", "Problems:", *(f"  {problem}" for problem in self.problems)]
         return "\n".join(lines)
@@ -107,7 +128,9 @@ def check_data(
 
     Looked for: an image without label and a label without image, image and label of different sizes, label
     values or colours that are no class, files that are truncated, damaged or of a wrong mode, an empty split,
-    and a file that two splits use. Files are checked as stored, whatever size the data set resizes to.
+    and a file that two splits use. Files are checked as stored, whatever size the data set resizes to. Where
+    the published counts and size are known (Cityscapes, BDD100K), a part of the data set or resized frames are a
+    warning, not a problem: the report is `ok`.
 
     Args:
         dataset_or_name: A data set, of which its one split is checked, or a name that `open_data` knows.
@@ -145,7 +168,8 @@ def check_data(
         else _unopened(dataset, sound[0].num_classes)
         for split, dataset in opened.items()
     }
-    return DataReport(name=sound[0].name, root=sound[0].root, classes=sound[0].classes, splits=reports)
+    absent = _absent(sound[0], opened) if isinstance(dataset_or_name, str) and not splits else ()
+    return DataReport(name=sound[0].name, root=sound[0].root, classes=sound[0].classes, splits=reports, absent=absent)
 
 
 def _open_all(
@@ -162,9 +186,16 @@ def _open_all(
 
 
 def _splits_of(name: str, root: str | Path | None) -> tuple[str, ...]:
-    if name == "folder" and root is not None:
-        return importlib.import_module("rfkit.data.folder").folder_splits(root)
+    if name in _SPLITS_IN and root is not None:
+        module, function = _SPLITS_IN[name]
+        return getattr(importlib.import_module(module), function)(root) or SPLITS[:3]
     return SPLITS[:3]
+
+
+def _absent(dataset: Dataset, splits: Collection[str]) -> tuple[str, ...]:
+    if not isinstance(dataset, PairedFiles) or dataset.published is None:
+        return ()
+    return tuple(dataset.published.absent(dataset.root, splits))
 
 
 def _check_split(dataset: Dataset, shared: Mapping[Path, str], *, progress: bool) -> SplitReport:
@@ -187,8 +218,19 @@ def _check_split(dataset: Dataset, shared: Mapping[Path, str], *, progress: bool
             tally.add(torch.from_numpy(label))
     problems += _shared_files(dataset, shared)
     return SplitReport(
-        count=sum(sizes.values()), sizes=dict(sizes), frequencies=tally.result(), problems=tuple(problems)
+        count=sum(sizes.values()),
+        sizes=dict(sizes),
+        frequencies=tally.result(),
+        problems=tuple(problems),
+        warnings=_differences(dataset, sizes),
     )
+
+
+def _differences(dataset: Dataset, sizes: Mapping[tuple[int, int], int]) -> tuple[str, ...]:
+    if not isinstance(dataset, PairedFiles) or dataset.published is None:
+        return ()
+    images = [pair.image for pair in dataset.pairs]
+    return tuple(dataset.published.differences(dataset.root, dataset.split, images=images, sizes=sizes))
 
 
 def _check_sample(dataset: Dataset, index: int) -> tuple[list[str], UInt8[np.ndarray, "height width"] | None]:
@@ -220,9 +262,12 @@ def _check_files(dataset: PairedFiles, index: int) -> tuple[list[str], UInt8[np.
         verify(pair.image)
     except (DataError, OSError) as error:
         found.append(str(error))
+    if not dataset.labelled:
+        return found, None if image is None else np.full(image.shape[:2], IGNORE, dtype=np.uint8)
     try:
         label = read_label(pair.label, dataset.code)
         verify(pair.label)
+        found += dataset.further_problems(index, label)
     except (DataError, OSError) as error:
         found.append(str(error))
     if image is not None and label is not None and image.shape[:2] != label.shape:

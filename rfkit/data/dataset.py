@@ -55,6 +55,8 @@ class Dataset(ABC):
         licence: One line for the cards of weights trained on it.
         note: One line on how these files differ from the published ones (re-encoded, resized); empty if they
             do not.
+        labelled: Whether the split has labels. Where it has none, as in the test splits that are scored by a
+            server, every label pixel is `IGNORE`, and there is nothing to train on or to score.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Dataset(ABC):
     names: tuple[str, ...]
     licence: str
     note: str = ""
+    labelled: bool = True
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:
@@ -119,7 +122,7 @@ class InMemory(Dataset):
     def __init__(self, dataset: Dataset, *, device: str | torch.device = "cpu", progress: bool = True) -> None:
         self.name, self.split, self.root = dataset.name, dataset.split, dataset.root
         self.classes, self.colours, self.names = dataset.classes, dataset.colours, dataset.names
-        self.licence, self.note = dataset.licence, dataset.note
+        self.licence, self.note, self.labelled = dataset.licence, dataset.note, dataset.labelled
         self.images, self.labels = [], []
         for index, sample in enumerate(_decoded(dataset, progress=progress)):
             self._place(index, sample, device)

@@ -17,6 +17,8 @@ __all__ = ["DATASETS", "open_data", "open_image"]
 # Name -> module and class. Imported when asked for, so that reading frames does not load what draws scenes.
 DATASETS = {
     "camvid": ("rfkit.data.camvid", "CamVid"),
+    "cityscapes": ("rfkit.data.cityscapes", "Cityscapes"),
+    "bdd100k": ("rfkit.data.bdd100k", "BDD100K"),
     "folder": ("rfkit.data.folder", "Folder"),
     "scenes": ("rfkit.data.scenes", "Scenes"),
 }
@@ -27,7 +29,8 @@ def open_data(name: str, root: str | Path | None = None, *, split: str, **option
     """The data set called `name`.
 
     Args:
-        name: ``"camvid"``, ``"folder"`` (your own images) or ``"scenes"`` (procedural, reads no files).
+        name: ``"camvid"``, ``"cityscapes"``, ``"bdd100k"``, ``"folder"`` (your own images) or ``"scenes"``
+            (procedural, reads no files).
         root: The folder of the data set; none for scenes.
         split: ``"train"``, ``"val"``, ``"test"`` or ``"trainval"``.
         options: Passed to the data set's class, such as ``size=(360, 480)``.

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from rfkit._checks import DataError, data_error
-from rfkit.data.dataset import Dataset, Sample
+from rfkit.data.dataset import IGNORE, Dataset, Sample
 from rfkit.data.decoding import IMAGE_SUFFIXES, LabelCode, read_image, read_label, resize
+from rfkit.data.published import Published
 
 __all__ = ["Pair", "PairedFiles", "different_sizes", "files_by_name", "lines_of", "names_in"]
 
@@ -19,7 +22,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Pair:
-    """Where one sample's image and label should be; `source` says who says so."""
+    """Where one sample's image and label should be; `source` says who says so. Without labels, none is read."""
 
     name: str
     image: Path
@@ -39,12 +42,14 @@ class PairedFiles(Dataset):
         size: Height and width that samples are resized to; None leaves them as stored.
         problems: One line for each file without its partner, starting with its path; always empty if
             `strict`.
+        published: What a whole copy holds, where that is known.
     """
 
     pairs: tuple[Pair, ...]
     code: LabelCode
     size: tuple[int, int] | None
     problems: tuple[str, ...]
+    published: Published | None = None
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`, read from its files.
@@ -54,7 +59,8 @@ class PairedFiles(Dataset):
                 that the data set does not know.
         """
         pair = self.pairs[index]
-        image, label = read_image(pair.image), read_label(pair.label, self.code)
+        image = read_image(pair.image)
+        label = read_label(pair.label, self.code) if self.labelled else np.full(image.shape[:2], IGNORE, dtype=np.uint8)
         if image.shape[:2] != label.shape:
             raise data_error(pair.label, different_sizes(label.shape, image.shape[:2], path=pair.image))
         if self.size is not None:
@@ -62,11 +68,15 @@ class PairedFiles(Dataset):
         pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
         return Sample(image=pixels, label=torch.from_numpy(label), name=pair.name)
 
+    def further_problems(self, index: int, label: UInt8[np.ndarray, "height width"]) -> list[str]:
+        """What else is wrong with the files of a sample whose label is sound, one line a problem; for subclasses."""
+        return []
+
     def _take(self, pairs: Sequence[Pair], *, size: tuple[int, int] | None, strict: bool) -> None:
         """Keep the whole pairs; the others are an error, or with `strict=False` listed in `problems`."""
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"size={size!r} must be (height, width), both at least 1.")
-        missing = [_what_is_missing(pair) for pair in pairs]
+        missing = [_what_is_missing(pair, labelled=self.labelled) for pair in pairs]
         self.problems = tuple(problem for problem in missing if problem is not None)
         self.pairs = tuple(pair for pair, problem in zip(pairs, missing, strict=True) if problem is None)
         self.names = tuple(pair.name for pair in self.pairs)
@@ -129,8 +139,8 @@ def names_in(path: Path) -> list[str]:
     return list(names)
 
 
-def _what_is_missing(pair: Pair) -> str | None:
-    image, label = pair.image.is_file(), pair.label.is_file()
+def _what_is_missing(pair: Pair, *, labelled: bool) -> str | None:
+    image, label = pair.image.is_file(), not labelled or pair.label.is_file()
     if image and label:
         return None
     if image:
