@@ -73,6 +73,15 @@ class Dataset(ABC):
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`; IndexError past the end."""
 
+    def check_usable(self) -> None:
+        """Raise `ValueError` if there is nothing to train on or to score: no sample, or no labels."""
+        if len(self) == 0:
+            raise ValueError(f"dataset {self.name} {self.split} has no samples; at least 1 is needed.")
+        if not self.labelled:
+            raise ValueError(
+                f"dataset {self.name} {self.split} has no labels to train on or to score; other splits have."
+            )
+
     def __len__(self) -> int:
         return len(self.names)
 

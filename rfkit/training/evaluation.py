@@ -96,12 +96,11 @@ def evaluate(
         Scores.
 
     Raises:
-        ValueError: `dataset` is empty, or the network has another number of classes.
+        ValueError: `dataset` is empty or without labels, or the network has another number of classes.
     """
     check_positive("batch_size", batch_size)
     check_choice("precision", precision, ("fp32", "bf16"))
-    if len(dataset) == 0:
-        raise ValueError(f"dataset {dataset.name} {dataset.split} has no samples; at least 1 is needed.")
+    dataset.check_usable()
     device = torch.device(device) if device is not None else next(model.parameters()).device
     confusion = ConfusionMatrix(len(dataset.classes))
     model.to(device)

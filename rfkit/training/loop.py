@@ -152,6 +152,7 @@ def train(
             check_positive(name, value)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dataset = open_data(data, root, split=split) if isinstance(data, str) else data
+    dataset.check_usable()
     scored = _evaluation_set(evaluation, data, root, classes=dataset.classes)
     run = _Run(
         _network(model, dataset, seed, model_options),

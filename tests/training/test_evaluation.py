@@ -116,6 +116,10 @@ def test_class_scores_have_the_size_of_the_images() -> None:
 def test_errors_name_what_is_wrong(patches: type) -> None:
     with pytest.raises(ValueError, match="model gives 2 class scores; dataset patches has 3"):
         evaluate(Brightest(classes=2), patches(), progress=False)
+    unlabelled = patches(count=4)
+    unlabelled.labelled = False
+    with pytest.raises(ValueError, match="dataset patches train has no labels to train on or to score"):
+        evaluate(Brightest(), unlabelled, progress=False)
     with pytest.raises(ValueError, match="dataset patches train has no samples"):
         evaluate(Brightest(), patches(count=0), progress=False)
     with pytest.raises(ValueError, match="precision='fp16' is not known"):
