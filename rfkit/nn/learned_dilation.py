@@ -149,7 +149,8 @@ class LearnedDilation(nn.Conv2d):
         Raises:
             ValueError: the rate is NaN.
         """
-        rate = min(math.floor(self._present()[1] + 0.5), max(1, math.floor(self.bound)))
+        rate = math.floor(self._present()[1] + 0.5)
+        rate = rate if rate <= self.bound else math.floor(self.bound)
         taps = [size > 1 for size in self.kernel_size]
         conv = nn.Conv2d(
             self.in_channels, self.out_channels, self.kernel_size, self.stride,  # type: ignore[arg-type]
