@@ -222,7 +222,7 @@ def _all_dilated(model: nn.Module) -> dict[str, nn.Conv2d]:
     }
     if not found:
         raise ValueError(
-            f"model: {type(model).__name__} has no dilated convolution; name those that shall learn a rate with `layers`."
+            f"model: {type(model).__name__} has no dilated convolution; name those that shall learn with `layers`."
         )
     return found
 
@@ -236,7 +236,7 @@ def _named(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]
         if any(name == other or other == "" or name.startswith(f"{other}.") for other in inside)
     }
     if not found:
-        raise ValueError(f"layers={layers!r}: there is no convolution with more than one tap in {', '.join(inside)}.")
+        raise ValueError(f"layers: there is no convolution with more than one tap in {', '.join(inside)}.")
     return found
 
 

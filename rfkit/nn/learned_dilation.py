@@ -80,6 +80,8 @@ class LearnedDilation(nn.Conv2d):
     dilation rates); Dai et al., Deformable Convolutional Networks, ICCV 2017, section 2.1 (bilinear sampling).
     """
 
+    _steps: Tensor
+
     def __init__(self, conv: nn.Conv2d, *, rate: float | None = None, bound: float = math.inf) -> None:
         own = _own_rate(conv)
         super().__init__(

@@ -115,7 +115,8 @@ def test_weights_are_shared_and_no_random_number_is_drawn() -> None:
     before = torch.random.get_rng_state()
     learned = LearnedDilation(conv)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert learned.weight is conv.weight and learned.bias is conv.bias
+    assert learned.weight is conv.weight
+    assert learned.bias is conv.bias
     assert set(learned.state_dict()) == {"weight", "bias", "rate"}
     assert (learned.rate.item(), learned.branch, learned.bound) == (3.0, "d3", math.inf)
     assert "rate=3, bound=inf" in repr(learned)
@@ -143,7 +144,9 @@ def test_frozen_is_an_ordinary_convolution_at_the_nearest_rate(rate: float, whol
     conv = _conv(4, 4, 3, 2, padding=(3, 2), dilation=2, groups=2)
     learned = LearnedDilation(conv, rate=rate, bound=4.8)
     frozen = learned.frozen()
-    assert type(frozen) is nn.Conv2d and frozen.dilation == (whole, whole) and frozen.weight is conv.weight
+    assert type(frozen) is nn.Conv2d
+    assert frozen.dilation == (whole, whole)
+    assert frozen.weight is conv.weight
     maps = _seeded(1, 4, 15, 12)
     torch.testing.assert_close(frozen(maps), LearnedDilation(conv, rate=whole)(maps))
     assert frozen(maps).shape == conv(maps).shape
