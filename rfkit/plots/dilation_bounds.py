@@ -67,8 +67,9 @@ def _dots(ax: Axes, rates: list[tuple[int, DilationBound]]) -> None:
     ax.scatter(places, values, s=26, c=colours, zorder=3, linewidths=0.5, edgecolors="white", label="rate")
     broken = [(place, entry.rate) for place, entry in rates if entry.kept is False]
     if broken:
+        across, up = zip(*broken, strict=True)
         ax.scatter(
-            *zip(*broken, strict=True), s=95, facecolors="none", edgecolors=_BROKEN, linewidths=1.4, zorder=3,
+            across, up, s=95, facecolors="none", edgecolors=_BROKEN, linewidths=1.4, zorder=3,
             label="above the bound",
         )  # fmt: skip
 

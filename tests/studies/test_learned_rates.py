@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.models.learning_dilations import dilation_rates, freeze, rate_parameters, replace_dilated
+from rfkit.analysis.theoretical import trace
+from rfkit.models.learning_dilations import (
+    clamp_rates,
+    dilation_rates,
+    freeze,
+    parameter_groups,
+    rate_parameters,
+    replace_dilated,
+)
 from rfkit.models.registry import create_model
 from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.studies.learned_rates import RateRecorder, learn_dilations, update_bounds
@@ -70,6 +78,42 @@ def test_rates_move_in_training_and_are_recorded() -> None:
     assert list(frame) == ["step", "layer", "branch", "rate", "bound"]
     assert frame["bound"].tolist() == [4, 4, 4]
     assert found.final == {"1": found.rates[2, 0]}
+
+
+def test_a_network_learns_the_context_of_its_task_and_is_frozen_at_it() -> None:
+    """The label is the sign of the input 6 columns to the left and right; a 1x1 convolution follows, as in a block."""
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 1, (1, 3), padding=(0, 3), dilation=(1, 3), bias=False), nn.Conv2d(1, 1, 1))
+    with torch.no_grad():
+        network[0].weight.fill_(0.2)
+        network[1].weight.fill_(1.0)
+    model = learn_dilations(network, bound=12)
+    recorder = RateRecorder(model)
+    optimizer = torch.optim.Adam(parameter_groups(model, rate_learning_rate=0.05), lr=0.03, betas=(0.9, 0.99))
+    blur = torch.exp(-(torch.linspace(-2, 2, 9) ** 2) / 2)[None, None, None]
+    for step in range(300):
+        recorder.record(step)
+        maps = 2 * nn.functional.conv2d(
+            torch.randn(4, 1, 20, 60, generator=generator), blur / blur.sum(), padding="same"
+        )
+        wide = nn.functional.pad(maps, (6, 6))
+        label = (wide[..., :-12] + wide[..., 12:] > 0).float()
+        loss = nn.functional.binary_cross_entropy_with_logits(model(maps), label)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        clamp_rates(model)
+    rates = recorder.trajectory().rates[:, 0]
+    assert rates[0] == 3
+    assert rates[-1] == pytest.approx(6, abs=0.3)
+    assert freeze(model)[0].dilation == (1, 6)
+
+
+def test_the_field_of_a_learned_rate_is_that_of_the_positions_it_reads() -> None:
+    learned = replace_dilated(nn.Conv2d(3, 3, 3, padding=2, dilation=2), start=2.5)
+    measures = trace(learned, (3, 32, 32)).output.measures(0)
+    # Rows -3, -2, 0, 2 and 3.
+    assert (measures["size_max"], measures["coverage"]) == (7, 5 / 7)
 
 
 def test_trajectories_are_saved_and_selected(tmp_path: Path) -> None:
