@@ -56,7 +56,7 @@ class _Uneven(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(3, 3, 3, stride=(1, 2), padding=1)
         self.point = nn.Conv2d(3, 3, 1)
-        self.dilated = nn.Conv2d(3, 3, 3, padding=(2, 3), dilation=(2, 3))
+        self.dilated = nn.Conv2d(3, 3, 3, padding=(4, 3), dilation=(4, 3))
         self.line = nn.Conv2d(3, 3, (1, 3), padding=(0, 4), dilation=(7, 4))
         self.up = nn.ConvTranspose2d(3, 3, 2, stride=2)
 
@@ -69,11 +69,12 @@ def test_the_axis_that_is_nearer_to_its_bound_counts() -> None:
     found = dilation_bound(_Uneven(), (3, 40, 40))
     rows = [(entry.layer, entry.axis, entry.rate, entry.bound) for entry in found.layers]
     # Columns: k = 3, s = 2 behind the first layer; 3 + 2 * 3 * 2 = 15 behind the second; 31 behind the third.
+    # The second also breaks the bound of rows, 4 > 3 / 1, but 3 > 3 / 2 is worse.
     assert rows == [
         ("first", "row", 1, 1),
         ("dilated", "column", 3, 1.5),
         ("line", "column", 4, 7.5),
-        ("", "row", 2, 7),
+        ("", "row", 2, 11),
     ]
     assert [entry.kept for entry in found.layers] == [True, False, True, True]
 
