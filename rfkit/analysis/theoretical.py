@@ -35,6 +35,8 @@ _SILENT = {"alias", "clone", "contiguous", "detach", "lift_fresh", "_to_copy", "
            "flatten", "_reshape_alias", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "dropout",
            "native_dropout", "empty_like", "zeros_like", "copy"}  # fmt: skip
 
+_CONVOLUTIONS = {"convolution", "_convolution", "convolution_overrideable", "mkldnn_convolution"}
+
 
 class TraceError(RuntimeError):
     """The network failed while it ran.
@@ -238,6 +240,14 @@ class Graph:
             UnknownFieldError: nothing is known of it.
         """
         return path_table([field for field in self[layer].fields if field.terms], layer or "output")
+
+    def convolutions(self) -> Iterator[tuple[Node, FieldMap]]:
+        """Every convolution that ran on what depends on the image, with the map that it reads, in order."""
+        for node in self._record.nodes:
+            if node.name in _CONVOLUTIONS:
+                value = node.operands[0]
+                if self._depends(value):
+                    yield node, self._map(value, node.layer)
 
     def min_input(self) -> tuple[int, int]:
         """The smallest (height, width) that the network accepts, with the other side as traced.

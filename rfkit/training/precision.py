@@ -49,4 +49,7 @@ class _Single:
 
 
 def _is_affected(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.dilation) > 1
+    if not isinstance(module, nn.Conv2d) or module.groups == 1:
+        return False
+    # A learned rate may begin at 1, which is what `dilation` then tells, and leave it.
+    return max(module.dilation) > 1 or hasattr(module, "rate")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from rfkit.nn.learned_dilation import LearnedDilation
 from rfkit.training.precision import depthwise_in_single_precision
 
 
@@ -44,3 +45,11 @@ def test_the_model_is_left_as_it_was() -> None:
             types = [layer(torch.randn(1, 4, 9, 9)).dtype for layer in model]
         assert types == [torch.float32, torch.bfloat16, torch.bfloat16]
     assert not any("forward" in vars(module) for module in model)
+
+
+def test_a_learned_rate_may_leave_one() -> None:
+    layer = LearnedDilation(nn.Conv2d(4, 4, 3, padding=1, groups=4))
+    with depthwise_in_single_precision(layer), torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(1, 4, 9, 9)).dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(1, 4, 9, 9)).dtype == torch.bfloat16

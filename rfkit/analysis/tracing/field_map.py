@@ -103,6 +103,10 @@ class FieldMap:
         """A pair along the image's rows and columns, in the order of the map's own axes; and the other way round."""
         return (pair[1], pair[0]) if self._turned else pair
 
+    def image_axis(self, axis: int) -> int:
+        """The axis of the image (0 rows, 1 columns) along which an axis of the map runs."""
+        return 1 - axis if self._turned else axis
+
     @property
     def is_global(self) -> bool:
         """Whether a global path leads to the map, that is whether its units also depend on the whole image."""

@@ -1,0 +1,1 @@
+"""Experiments on networks that train them: what happens if something is changed."""
