@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from rfkit.analysis.field_map import FieldMap
-from rfkit.analysis.fields import AXES
-from rfkit.analysis.recording import Node
 from rfkit.analysis.theoretical import trace
+from rfkit.analysis.tracing.field_map import FieldMap
+from rfkit.analysis.tracing.fields import AXES
+from rfkit.analysis.tracing.recording import Node
 from rfkit.results.dilation_bounds import DilationBound, DilationBounds
 
 __all__ = ["dilation_bound"]
