@@ -25,7 +25,8 @@ def compute(context: Context) -> Table:
     """The logs of the trainings at hand, one row an epoch.
 
     Columns: `run` (network, data and seed), then `epoch`, `step`, `learning_rate`, `loss`, `miou` (0 to 1, None where
-    it was not measured; in a run's last row that of its weights file as it ships).
+    it was not measured; in a run's last row that of its weights file as it ships, which may have been taken in the
+    middle of an epoch and then has a row of its own, without loss).
 
     Raises:
         MissingInput: there is no log.
@@ -37,6 +38,9 @@ def compute(context: Context) -> Table:
     for path, card in logs:
         frame = pd.read_csv(path)[list(_COLUMNS)].astype(object)
         if card.scores.get("miou") is not None:
+            if frame["step"].iloc[-1] != card.steps:
+                # The weights were taken in the middle of an epoch.
+                frame.loc[len(frame), ["epoch", "step"]] = [card.epochs, card.steps]
             frame.loc[frame.index[-1], "miou"] = card.scores["miou"]
         frame.insert(0, "run", f"{card.model}, {card.data} {card.split}, seed {card.seed}")
         frames.append(frame.where(frame.notna(), None))
