@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +18,9 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
     """`model` in evaluation mode, without gradients, for the time of the context; afterwards it is as it was found.
 
     The training flag of every module, every buffer (batch-norm statistics, counters), every attribute that a forward
-    pass may set (a mask kept for the next image of the same size, an entry in a list or dictionary) and the state of
-    torch's random generators are restored, also after an error. Parameters are not protected: nobody writes to them
-    without gradients.
+    pass may set (a mask kept for the next image of the same size, an entry in a list or dictionary, a hook) and the
+    state of torch's random generators are restored, also after an error. Parameters are not protected: nobody writes
+    to them without gradients.
 
     Yields:
         `model` itself.
@@ -50,14 +51,15 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
                 module._buffers[name] = buffer
 
 
-# What every module has of its own: parameters, buffers, hooks and the like.
-_OF_TORCH = frozenset(vars(nn.Module()))
+# What every module has, such as parameters and buffers; but hooks may be registered by a forward pass.
+_OF_TORCH = frozenset(name for name in vars(nn.Module()) if "hooks" not in name)
+_HOLDERS = (list, dict, set, OrderedDict)
 
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """The attributes that are the module's own: each value, and a copy of it if it is a list, dictionary or set."""
+    """The attributes that are the module's own, and its hooks: each value, and a copy of it if it holds others."""
     return {
-        name: (value, value.copy() if type(value) in (list, dict, set) else None)
+        name: (value, value.copy() if type(value) in _HOLDERS else None)
         for name, value in vars(module).items()
         if name not in _OF_TORCH
     }

@@ -211,9 +211,13 @@ class _Remembering(nn.Module):
         super().__init__()
         self.convolution = nn.Conv2d(3, 3, 3, padding=1)
         self.masks: dict[tuple[int, int], torch.Tensor] = {}
+        self.watched = False
         self.sizes: list[tuple[int, int]] = []
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if not self.watched:
+            self.convolution.register_forward_hook(lambda _module, _inputs, output: output * 2)
+            self.watched = True
         features = self.convolution(image)
         size = (features.shape[2], features.shape[3])
         if not hasattr(self, "last") or self.last.shape[2:] != size:
@@ -227,7 +231,8 @@ class _Remembering(nn.Module):
 def test_what_a_network_keeps_for_next_time_is_not_of_the_trace() -> None:
     model = _Remembering()
     assert trace(model, (8, 9)).output.status == "exact"
-    assert (model.masks, model.sizes, hasattr(model, "last")) == ({}, [], False)
+    assert (model.masks, model.sizes, hasattr(model, "last"), model.watched) == ({}, [], False, False)
+    assert not model.convolution._forward_hooks
     kept = model(torch.ones(1, 3, 8, 9))
     mask = model.last
     trace(model, (8, 9))
