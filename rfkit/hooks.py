@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -59,16 +59,10 @@ def separate(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Modul
     Raises:
         ValueError: a layer is not found.
     """
-    handles: list[Any] = []
-    try:
-        handles.extend(
-            module.register_forward_pre_hook(lambda _module, inputs: _clone(inputs))
-            for module in find_layers(model, layers).values()
-        )
+    with ExitStack() as hooks:
+        for module in find_layers(model, layers).values():
+            hooks.enter_context(module.register_forward_pre_hook(lambda _module, inputs: _clone(inputs)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -158,14 +152,10 @@ def replace(
         ...     float(model(torch.ones(1, 3, 2, 2)).sum())
         0.0
     """
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for name, module in find_layers(model, layers).items():
-            handles.append(module.register_forward_hook(_caller(function, name)))
+            hooks.enter_context(module.register_forward_hook(_caller(function, name)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -182,15 +172,12 @@ def follow(
         enter: gets the module's full name and its positional inputs.
         leave: gets the module's full name and its output.
     """
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(_entering(enter, name)))
-            handles.append(module.register_forward_hook(_caller(lambda at, _inputs, output: leave(at, output), name)))
+            hooks.enter_context(module.register_forward_pre_hook(_entering(enter, name)))
+            left = _caller(lambda at, _inputs, output: leave(at, output), name)
+            hooks.enter_context(module.register_forward_hook(left))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _entering(function: Callable[[str, tuple[Any, ...]], None], name: str) -> Callable[..., None]:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from rfkit.analysis.tracing.field_map import FieldMap
-from rfkit.analysis.tracing.recording import Node, Value, record
-from rfkit.analysis.unit_fields import UnitFields, hull
+from rfkit.analysis.tracing.recording import Node, Value
+from rfkit.analysis.unit_fields import PREFIX, UnitFields, hull
 from rfkit.results.box import Box
 
 __all__ = ["Crop", "Cropper", "NoCropError"]
@@ -51,15 +50,11 @@ class Cropper:
     with the same scale.
 
     Args:
-        model: any module.
-        fields: its theoretical fields.
-        channels: channels of the images.
+        fields: the theoretical fields of the model.
     """
 
-    def __init__(self, model: nn.Module, fields: UnitFields, channels: int) -> None:
-        self._model, self._fields, self._channels = model, fields, channels
-        self._dtype = next((found.dtype for found in model.parameters()), torch.get_default_dtype())
-        self._operations: dict[tuple[int, int], list[Node] | None] = {}
+    def __init__(self, fields: UnitFields) -> None:
+        self._fields = fields
         self._alignment: int | None = None
 
     def crop(self, layer: str, units: Sequence[tuple[int, int]]) -> Crop:
@@ -146,26 +141,20 @@ class Cropper:
                 raise NoCropError(f"the field of layer {layer!r} changes with the size of the image.")
 
     def _check_operations(self, part: Box) -> None:
-        whole, cut = self._run(self._fields.image_size), self._run((part.height, part.width))
+        whole, cut = self._operations(self._fields.image_size), self._operations((part.height, part.width))
         if whole is None or cut is None:
             raise NoCropError("the network does not run without data.")
         if len(whole) != len(cut):
             raise NoCropError("the network runs other operations on a part of the image.")
         for one, other in zip(whole, cut, strict=True):
             if not _same_everywhere(one, other):
-                raise NoCropError(f"{one.layer or 'the network'}: {one.operator} depends on the size of the image.")
+                where = one.layer.removeprefix(PREFIX) if one.layer.startswith(PREFIX) else "the network"
+                raise NoCropError(f"{where}: {one.operator} depends on the size of the image.")
 
-    def _run(self, size: tuple[int, int]) -> list[Node] | None:
+    def _operations(self, size: tuple[int, int]) -> tuple[Node, ...] | None:
         """The operations on an image of `size`; None if they cannot be found without data."""
-        if size not in self._operations:
-            image = torch.empty(1, self._channels, *size, dtype=self._dtype)
-            try:
-                with torch.no_grad():
-                    self._operations[size] = record(self._model, image, meta=True).nodes
-            except Exception:
-                # Networks fail in many ways there. It says nothing about them, it only means no crop.
-                self._operations[size] = None
-        return self._operations[size]
+        graph = self._fields.graph(size=size)
+        return None if graph is None else graph.operations
 
 
 def _same_everywhere(one: Node, other: Node) -> bool:

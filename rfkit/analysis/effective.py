@@ -106,7 +106,7 @@ def effective_rf(
     with untouched(model), full_precision():
         first = next(stream)
         fields = UnitFields(model, first.shape[1:], settings.output)
-        passes = plan_passes(model, fields, names, settings, crop)
+        passes = plan_passes(fields, names, settings, crop)
         with tqdm(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
             for batch in itertools.chain([first], stream):
                 for entry in passes:

@@ -101,7 +101,7 @@ def branch_effective_rf(
             names = layer_names(model, layer or found.merge)
             if len(names) != 1:
                 raise ValueError(f"layer={layer!r} means {len(names)} layers: {', '.join(names[:4])}; name one.")
-            (entry,) = plan_passes(model, fields, names, settings, crop)
+            (entry,) = plan_passes(fields, names, settings, crop)
             sums: dict[str, GradientSum] = {}
             with tqdm(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
                 for batch in itertools.chain([first], stream):

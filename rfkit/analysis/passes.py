@@ -111,15 +111,13 @@ def layer_names(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Mo
     return names if len(inner) == len(wanted) else [*(name for name in names if name != OUTPUT), OUTPUT]
 
 
-def plan_passes(
-    model: nn.Module, fields: UnitFields, names: Sequence[str], settings: Settings, crop: str | bool
-) -> list[Pass]:
+def plan_passes(fields: UnitFields, names: Sequence[str], settings: Settings, crop: str | bool) -> list[Pass]:
     """The layers grouped by the part of the image they run on.
 
     Raises:
         ValueError: `crop` is True, and a layer cannot be computed exactly on a part of the image.
     """
-    cropper = Cropper(model, fields, fields.channels)
+    cropper = Cropper(fields)
     passes: dict[tuple[int, ...] | None, Pass] = {}
     for name in names:
         found, reason = Crop(), "crop=False"

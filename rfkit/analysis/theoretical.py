@@ -267,6 +267,11 @@ class Graph:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    @property
+    def operations(self) -> tuple[Node, ...] | None:
+        """The operations of the forward pass; None if it needed the values of an image, which others may change."""
+        return tuple(self._record.nodes) if self._record.meta else None
+
     def _accepts(self, size: Sequence[int]) -> bool:
         image = torch.empty((1, self._image.shape[1], *size), dtype=self._image.dtype, device=self._image.device)
         return _recorded(self._model, image, self._training)[1] is None

@@ -12,10 +12,12 @@ from rfkit.analysis.tracing.field_map import FieldMap
 from rfkit.analysis.units import Place, Placement
 from rfkit.results.box import Box
 
-__all__ = ["OUTPUT", "UnitFields", "hull"]
+__all__ = ["OUTPUT", "PREFIX", "UnitFields", "hull"]
 
 # What the model itself returns is called by this name among the layers.
 OUTPUT = "output"
+# The layers of the model are called so in the graphs.
+PREFIX = "model."
 
 
 class _Picked(nn.Module):
@@ -50,11 +52,6 @@ class UnitFields:
         """(height, width) of the images."""
         return self._shape[1], self._shape[2]
 
-    @property
-    def channels(self) -> int:
-        """Channels of the images."""
-        return self._shape[0]
-
     def graph(self, *, global_paths: str = "include", size: tuple[int, int] | None = None) -> Graph | None:
         """The receptive-field graph for images of `size`, or None where the model cannot be traced (see `reason`)."""
         shape = (self._shape[0], *(size or self.image_size))
@@ -76,8 +73,8 @@ class UnitFields:
             return None
         if layer == OUTPUT:
             found = graph.output
-        elif f"model.{layer}" in graph.layers:
-            found = graph[f"model.{layer}"]
+        elif f"{PREFIX}{layer}" in graph.layers:
+            found = graph[f"{PREFIX}{layer}"]
         else:
             return None
         if found.status == "unknown":

@@ -160,3 +160,26 @@ def test_dwrseg_gives_the_same_with_and_without_crop() -> None:
     for name in whole:
         assert found[name].cropped
         np.testing.assert_allclose(found[name].map, whole[name].map, rtol=1e-6, atol=1e-15)
+
+
+class _Remembering(nn.Module):
+    """Keeps a mask for the next image of the same size, as attention in windows often does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.convolution(image)
+        if not hasattr(self, "mask") or self.mask.shape != features.shape:
+            self.mask = torch.ones_like(features)
+        return features * self.mask
+
+
+def test_what_a_network_keeps_while_a_crop_is_proven_does_not_reach_the_images() -> None:
+    model, image = _Remembering(), torch.randn(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    found = effective_rf(model, image, progress=False)["output"]
+    assert found.cropped
+    assert not hasattr(model, "mask")
+    whole = effective_rf(model, image, crop=False, progress=False)["output"]
+    np.testing.assert_allclose(found.map, whole.map, rtol=1e-6)

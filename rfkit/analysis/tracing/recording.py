@@ -81,12 +81,14 @@ class Record:
         results: (module, call) -> what the module returned: path inside the returned structure -> tensor. The whole
             network is the module "".
         image: the value of the input image.
+        meta: whether nothing was computed, so that no value of the image can have played a part.
         last: the operation that was begun last, as "layer: operator"; it is the one at fault after an error.
     """
 
     nodes: list[Node] = field(default_factory=list)
     results: dict[tuple[str, int], dict[str, Value]] = field(default_factory=dict)
     image: Value | None = None
+    meta: bool = False
     last: str = ""
 
     def named(self, name: str) -> Iterator[Node]:
@@ -186,6 +188,7 @@ def record(model: nn.Module, image: Tensor, *, meta: bool = False, into: Record 
         into: record to fill; after an error it holds the operations up to there.
     """
     into = Record() if into is None else into
+    into.meta = meta
     tensors: dict[str, Tensor] = {}
     for prefix, module in model.named_modules():
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):
