@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from rfkit._checks import check_positive
 from rfkit.data.dataset import Dataset, InMemory
 from rfkit.data.transforms import apply_batch
 from rfkit.training.recipe import Recipe
@@ -33,20 +34,34 @@ class Batches:
         seed: Of order and augmentation.
         device: Where batches are wanted.
         workers: Processes that read and augment; 0 does it in this one, and must be 0 for frames held on a GPU.
+        rank: Number of this process among those that train one network together.
+        processes: How many those are. Each gets its part of every batch; the parts in the order of the ranks are the
+            batch that a single process gets.
 
     Raises:
-        ValueError: The data set has fewer frames than a batch.
+        ValueError: The data set has fewer frames than a batch, or a batch fewer than there are processes.
     """
 
-    def __init__(self, data: Dataset, recipe: Recipe, *, seed: int, device: torch.device, workers: int = 0) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        workers: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
         self.data, self.recipe, self.seed, self.device, self.workers = data, recipe, seed, device, workers
         self.steps_per_epoch = count_steps(data, recipe)
+        self._part = _part_of_batch(recipe.batch_size, rank, processes)
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch` from number `start` on: images (N, 3, H, W) and labels (N, H, W), both uint8."""
         size = self.recipe.batch_size
         order = epoch_order(self.seed, epoch, len(self.data)).tolist()
-        indices = [order[step * size : (step + 1) * size] for step in range(start, self.steps_per_epoch)]
+        indices = [order[step * size : (step + 1) * size][self._part] for step in range(start, self.steps_per_epoch)]
         frames = _Frames(self.data, self.recipe, self.seed, epoch)
         batches: Iterable[tuple[Tensor, Tensor]] = (frames[chosen] for chosen in indices)
         if self.workers:
@@ -94,6 +109,18 @@ def held_in_memory(data: Dataset, *, device: torch.device, progress: bool = True
     if needed < _MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
         return InMemory(data, progress=progress)
     return data
+
+
+def _part_of_batch(size: int, rank: int, processes: int) -> slice:
+    """The frames of a batch that a process gets: consecutive ones, and at most one more or fewer than any other."""
+    check_positive("processes", processes)
+    if not 0 <= rank < processes:
+        raise ValueError(f"rank={rank} with processes={processes}; allowed: 0 to {processes - 1}.")
+    if size < processes:
+        raise ValueError(
+            f"batch_size={size} is less than processes={processes}; every process needs a frame of each batch."
+        )
+    return slice(rank * size // processes, (rank + 1) * size // processes)
 
 
 class _Frames(TorchDataset):

@@ -79,6 +79,31 @@ def test_more_frames_a_batch_than_there_are_is_an_error(patches: type, recipe: R
         Batches(patches(count=3), recipe, seed=0, device=CPU)
 
 
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_parts_of_the_processes_are_the_batch_of_one(patches: type, recipe: Recipe, processes: int) -> None:
+    whole = Batches(patches(), recipe, seed=3, device=CPU).epoch(1, start=1)
+    ranks = [
+        Batches(patches(), recipe, seed=3, device=CPU, rank=rank, processes=processes) for rank in range(processes)
+    ]
+    count = 0
+    for (images, labels), *parts in zip(whole, *(batches.epoch(1, start=1) for batches in ranks), strict=True):
+        assert torch.equal(torch.cat([part[0] for part in parts]), images)
+        assert torch.equal(torch.cat([part[1] for part in parts]), labels)
+        sizes = [len(part[0]) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        count += 1
+    assert count == ranks[0].steps_per_epoch - 1 > 0
+
+
+def test_every_process_needs_a_frame_of_each_batch(patches: type, recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match="batch_size=4 is less than processes=5"):
+        Batches(patches(), recipe, seed=0, device=CPU, processes=5)
+    with pytest.raises(ValueError, match="rank=2 with processes=2; allowed: 0 to 1"):
+        Batches(patches(), recipe, seed=0, device=CPU, rank=2, processes=2)
+    with pytest.raises(ValueError, match="processes=0 must be"):
+        Batches(patches(), recipe, seed=0, device=CPU, processes=0)
+
+
 def test_the_global_generator_is_left_alone(patches: type, recipe: Recipe) -> None:
     before = torch.get_rng_state()
     list(Batches(patches(), recipe, seed=0, device=CPU).epoch(0))
