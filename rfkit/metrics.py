@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -74,6 +76,10 @@ class ConfusionMatrix:
                 )
         counts = torch.bincount(rows * classes + columns, minlength=(classes + 1) * classes)
         self._counts += counts[: classes * classes].reshape(classes, classes).cpu()
+
+    def exchange(self, add: Callable[[Tensor], Tensor]) -> None:
+        """Replace the counts by what `add` makes of them, such as their sum over processes."""
+        self._counts = add(self._counts)
 
     def class_iou(self) -> Float[np.ndarray, " classes"]:
         """Intersection over union of each class; NaN for a class that neither labels nor predictions hold."""

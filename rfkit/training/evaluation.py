@@ -18,6 +18,7 @@ from rfkit._checks import check_choice, check_positive
 from rfkit.data.dataset import Dataset, Sample
 from rfkit.data.transforms import normalize, resample
 from rfkit.metrics import ConfusionMatrix
+from rfkit.training.processes import ALONE, Processes
 
 __all__ = ["Scores", "class_scores", "evaluate"]
 
@@ -76,6 +77,7 @@ def evaluate(
     size: tuple[int, int] | None = None,
     precision: str = "fp32",
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> Scores:
     """The mIoU of `model` on `dataset`, from one confusion matrix over all its labelled pixels.
 
@@ -91,6 +93,7 @@ def evaluate(
         size: (height, width) the network sees; None: each image's own.
         precision: "fp32", or "bf16" for autocast.
         progress: Whether to show a bar.
+        processes: Those that share the work: each takes every so manyth sample, and all return the scores of the whole.
 
     Returns:
         Scores.
@@ -105,11 +108,12 @@ def evaluate(
     confusion = ConfusionMatrix(len(dataset.classes))
     model.to(device)
     label = f"Evaluating on {dataset.name} {dataset.split}"
+    own = range(processes.rank, len(dataset), processes.count)
     with (
         _inference(model),
-        tqdm(total=len(dataset), desc=label, unit="image", disable=not progress, leave=False) as bar,
+        tqdm(total=len(own), desc=label, unit="image", disable=not progress, leave=False) as bar,
     ):
-        for samples in _batches(dataset, batch_size):
+        for samples in _batches(dataset, own, batch_size):
             images = torch.stack([sample.image for sample in samples]).to(device)
             labels = torch.stack([sample.label for sample in samples]).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -121,6 +125,7 @@ def evaluate(
             confusion.update(logits.argmax(1), labels)
             bar.update(len(samples))
             bar.set_postfix_str(f"mIoU {100 * confusion.miou():.1f}", refresh=False)
+    confusion.exchange(processes.add)
     return _scores(confusion, dataset, size)
 
 
@@ -163,10 +168,10 @@ def _logits(model: nn.Module, images: Tensor, size: tuple[int, int] | None) -> T
     return logits
 
 
-def _batches(dataset: Dataset, batch_size: int) -> Iterator[list[Sample]]:
+def _batches(dataset: Dataset, indices: range, batch_size: int) -> Iterator[list[Sample]]:
     """Runs of at most `batch_size` samples of one size, in order."""
     batch: list[Sample] = []
-    for index in range(len(dataset)):
+    for index in indices:
         sample = dataset[index]
         if batch and (len(batch) == batch_size or sample.image.shape != batch[0].image.shape):
             yield batch

@@ -5,27 +5,36 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 __all__ = ["Interruption"]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interruption:
-    """While it is entered, the first Ctrl-C (or the interrupt button of a notebook) only sets `requested`.
+    """While it is entered, the first Ctrl-C (the interrupt button of a notebook, a SIGTERM) only sets `requested`.
 
     A step that is cut off leaves weights half updated, which no checkpoint may hold; so the loop looks at `requested`
-    after each step. A second Ctrl-C interrupts at once. Outside the main thread nothing is changed.
+    after each step. A second one interrupts at once, unless `repeated` is false. Outside the main thread nothing is
+    changed.
+
+    Args:
+        repeated: Whether a second signal interrupts. Processes that torchrun started get each signal twice.
 
     Attributes:
-        requested: Whether an interrupt has come.
+        requested: Whether a signal has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, repeated: bool = True) -> None:
         self.requested = False
+        self._repeated = repeated
+        self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
-        self._active = threading.current_thread() is threading.main_thread()
-        if self._active:
-            self._former = signal.signal(signal.SIGINT, self._request)
+        if threading.current_thread() is threading.main_thread():
+            # Schedulers and torchrun ask a process to end by SIGTERM, some time before they kill it.
+            self._former = {number: signal.signal(number, self._request) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -35,9 +44,10 @@ class Interruption:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        self._restore()
+        if self._repeated:
+            self._restore()
 
     def _restore(self) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, self._former)
-            self._active = False
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rfkit._checks import check_positive
+from rfkit._checks import check_choice, check_positive, data_error
 from rfkit.data.dataset import Dataset
 from rfkit.data.opening import open_data
 from rfkit.models.registry import create_model
@@ -29,17 +30,20 @@ from rfkit.training.checkpoint import CHECKPOINT, DivergenceError, load_checkpoi
 from rfkit.training.environment import describe_environment
 from rfkit.training.evaluation import Scores, evaluate
 from rfkit.training.events import Events
-from rfkit.training.folder import LOG, WEIGHTS, add_session, claim, run_identity, write_log
+from rfkit.training.folder import LOG_COLUMNS, WEIGHTS, add_session, claim, run_identity, write_log
 from rfkit.training.interruption import Interruption
 from rfkit.training.losses import weigh_classes
 from rfkit.training.precision import depthwise_in_single_precision
+from rfkit.training.processes import ALONE, Processes, joined_processes
 from rfkit.training.recipe import Recipe, get_recipe
 from rfkit.training.steps import Stepper
+from rfkit.training.sync_norms import norms_synchronised
 
 __all__ = ["RunResult", "train"]
 
 # Reading a loss makes a GPU wait, so there it is done once in so many steps.
 _STEPS_BETWEEN_READS = {"cpu": 1, "cuda": 20}
+_COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class RunResult:
     """What a call of `train` left behind.
 
     Attributes:
-        model: The trained network, on the device it was trained on.
+        model: The trained network, on the device it was trained on; the moving average where the recipe has one.
         out: The run folder.
         weights: The half-precision weights with their card.
         log: One row an epoch: epoch, step, learning_rate, loss, miou (NaN where not evaluated), images_per_second,
@@ -90,6 +94,7 @@ def train(
     checkpoint_minutes: float = 5.0,
     threads: int | None = None,
     workers: int = 0,
+    compile: str | None = None,
     model_options: dict[str, Any] | None = None,
     progress: bool = True,
     tensorboard: bool = True,
@@ -105,6 +110,11 @@ def train(
     The folder holds recipe.json (every number), environment.json, log.csv (a row an epoch), checkpoint.pt,
     weights.safetensors with its card, and TensorBoard events where tensorboard is installed.
 
+    Started by `torchrun`, the processes train one network together: each takes an equal part of every batch (the
+    recipe's `batch_size` is that of all), only the first writes files, and every process gets the result. The losses,
+    the pixels that OHEM chooses, the batch norms (`sync_norms`) and the scores are those of the whole batch and data
+    set, so the result equals that of one process up to rounding, and a run may go on with another number of processes.
+
     Args:
         model: A name for `create_model`, built with `seed`; or a module, which is trained in place.
         data: A name for `open_data`, or a data set.
@@ -115,13 +125,14 @@ def train(
         resume: Go on where the folder holds this run; with False such a folder is an error.
         epochs: Instead of the recipe's, of the first call and every later one.
         seed: Of initial weights, order and augmentation.
-        device: None: the GPU where there is one, else the CPU.
+        device: None: the GPU where there is one (under `torchrun` the one of this process), else the CPU.
         evaluation: A split of the same data, or a data set, that is scored at the end.
         evaluate_every: Also score after every so many epochs; 0: only at the end.
         stop_after: Stop when so many epochs of the run are done in all.
         checkpoint_minutes: Time between checkpoints; 0: after every step.
         threads: Threads of the CPU while training; None: as they are.
         workers: Processes that read and augment; 0: this one.
+        compile: Mode for `torch.compile` ("default", "reduce-overhead" for CUDA graphs, "max-autotune"); None: eager.
         model_options: Options for `create_model`, where `model` is a name.
         progress: Whether to show bars.
         tensorboard: Whether to write TensorBoard events where tensorboard is installed.
@@ -134,7 +145,9 @@ def train(
     Raises:
         ValueError: An argument or override is not allowed, or `out` holds another run.
         DivergenceError: The loss or a weight is no longer finite.
-        KeyboardInterrupt: On Ctrl-C, after a checkpoint was written; the message says how to go on.
+        rfkit._checks.DataError: The checkpoint in `out` cannot be read, or does not belong to this network.
+        OSError: A file could not be written, for example on a full disk; the checkpoint before it is intact.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after a checkpoint was written; the message says how to go on.
 
     Example:
         >>> import tempfile
@@ -150,27 +163,36 @@ def train(
     for name, value in (("stop_after", stop_after), ("threads", threads)):
         if value is not None:
             check_positive(name, value)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if compile is not None:
+        check_choice("compile", compile, _COMPILE_MODES)
+    device = _own_device(device)
     dataset = open_data(data, root, split=split) if isinstance(data, str) else data
     dataset.check_usable()
     scored = _evaluation_set(evaluation, data, root, classes=dataset.classes)
-    run = _Run(
-        _network(model, dataset, seed, model_options),
-        dataset,
-        plan,
-        seed=seed,
-        device=device,
-        out=Path(out),
-        workers=workers,
-        scored=scored,
-        evaluate_every=evaluate_every,
-        checkpoint_minutes=checkpoint_minutes,
-        progress=progress,
-        on_checkpoint=on_checkpoint,
-    )
-    with _process_settings(threads, device), Interruption() as interruption:
+    network = _network(model, dataset, seed, model_options)
+    with (
+        joined_processes(device) as processes,
+        _process_settings(plan, threads, device),
+        Interruption(repeated=processes.count == 1) as interruption,
+    ):
+        run = _Run(
+            network,
+            dataset,
+            plan,
+            seed=seed,
+            device=device,
+            out=Path(out),
+            workers=workers,
+            compile=compile,
+            scored=scored,
+            evaluate_every=evaluate_every,
+            checkpoint_minutes=checkpoint_minutes,
+            progress=progress,
+            on_checkpoint=on_checkpoint,
+            processes=processes,
+        )
         run.start(resume=resume)
-        events = Events(run.out, enabled=tensorboard, epochs=len(run.log))
+        events = Events(run.out, enabled=tensorboard and processes.first, epochs=len(run.log))
         try:
             run.train(min(plan.epochs, stop_after or plan.epochs), interruption, events)
         finally:
@@ -191,14 +213,17 @@ class _Run:
         device: torch.device,
         out: Path,
         workers: int,
+        compile: str | None,
         scored: Dataset | None,
         evaluate_every: int,
         checkpoint_minutes: float,
         progress: bool,
         on_checkpoint: Callable[[Path], None] | None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model, self.data, self.recipe, self.seed, self.device, self.out = model, data, recipe, seed, device, out
-        self.workers, self.progress = workers, progress
+        self.workers, self.compile, self.processes = workers, compile, processes
+        self.progress = progress and processes.first
         self.scored, self.evaluate_every = scored, evaluate_every
         self.checkpoint_minutes, self.on_checkpoint = checkpoint_minutes, on_checkpoint
         self.steps_per_epoch = count_steps(data, recipe)
@@ -214,13 +239,27 @@ class _Run:
 
     def start(self, *, resume: bool) -> None:
         """Claim the folder, read what is there, and bring everything to the device."""
+        count, recipe = self.processes.count, self.recipe
+        if recipe.batch_size % (count * recipe.accumulate):
+            raise ValueError(
+                f"batch_size={recipe.batch_size} cannot be divided equally among {count} processes that take their "
+                f"part in accumulate={recipe.accumulate} steps; it must be a multiple of {count * recipe.accumulate}."
+            )
         identity = run_identity(
             self.model, self.data, self.recipe, seed=self.seed, steps_per_epoch=self.steps_per_epoch
         )
-        claim(self.out, identity, resume=resume)
-        state = load_checkpoint(self.out)
+        self.processes.share(lambda: claim(self.out, identity, resume=resume))
+        state = self.processes.share(lambda: load_checkpoint(self.out))
         self.data = held_in_memory(self.data, device=self.device, progress=self.progress)
-        self.batches = Batches(self.data, self.recipe, seed=self.seed, device=self.device, workers=self.workers)
+        self.batches = Batches(
+            self.data,
+            self.recipe,
+            seed=self.seed,
+            device=self.device,
+            workers=self.workers,
+            rank=self.processes.rank,
+            processes=self.processes.count,
+        )
         self.stepper = Stepper(
             self.model,
             self.recipe,
@@ -228,11 +267,12 @@ class _Run:
             total_steps=self.total_steps,
             device=self.device,
             class_weights=weigh_classes(self.data, self.recipe.class_weights, device=self.device),
+            processes=self.processes,
+            compile=self.compile,
         )
         if state is not None:
             self._restore(state)
-        add_session(self.out, {"started": _now(), "step": self.step, **describe_environment(self.device)})
-        write_log(self.out, self.log)
+        self.processes.share(self._begin_session)
         if state is None:
             self.checkpoint()
 
@@ -240,38 +280,41 @@ class _Run:
         """Take the steps that are left up to the end of `last_epoch`."""
         self._saved_at = time.monotonic()
         bar = _bar(last_epoch * self.steps_per_epoch, self.step, enabled=self.progress)
-        with bar, depthwise_in_single_precision(self.model):
+        synchronised = self.processes if self.recipe.sync_norms else ALONE
+        with bar, depthwise_in_single_precision(self.model), norms_synchronised(self.model, synchronised):
             for epoch in range(self.step // self.steps_per_epoch, last_epoch):
                 begun = time.monotonic() - self.epoch_seconds
                 for images, labels in self.batches.epoch(epoch, start=self.step % self.steps_per_epoch):
                     self._unread.append(self.stepper.take(images, labels, step=self.step))
                     self.step += 1
                     last = self.step % self.steps_per_epoch == 0
-                    if last or len(self._unread) >= _STEPS_BETWEEN_READS.get(self.device.type, 1):
+                    pause = last or len(self._unread) >= _STEPS_BETWEEN_READS.get(self.device.type, 1)
+                    if pause:
                         self._read_losses()
                     self.epoch_seconds = time.monotonic() - begun
                     self._show(bar, epoch)
                     if last:
                         events.add(self._end_epoch(epoch))
-                    if interruption.requested:
-                        self._interrupted()
-                    if time.monotonic() - self._saved_at >= 60 * self.checkpoint_minutes:
-                        self.checkpoint()
+                    if pause:
+                        self._look_up(interruption)
 
     def finish(self) -> RunResult:
         """The last checkpoint, and the scores of the weights file as it lies there."""
         self.checkpoint()
-        scores = None
+        result, scores = self.stepper.result, None
         if self.scored is not None:
-            reloaded = copy.deepcopy(self.model)
-            load_weights(reloaded, self.out / WEIGHTS)
+            reloaded = copy.deepcopy(result)
+            if self.processes.first:
+                load_weights(reloaded, self.out / WEIGHTS)
             scores = self._evaluate(reloaded)
-            self._save_weights(scores)
+            self.processes.share(lambda: self._save_weights(scores))
+        if result is not self.model:
+            self.model.load_state_dict(result.state_dict())
         return RunResult(
             model=self.model,
             out=self.out,
             weights=self.out / WEIGHTS,
-            log=pd.read_csv(self.out / LOG),
+            log=pd.DataFrame(self.log, columns=list(LOG_COLUMNS)),
             scores=scores,
             steps=self.step,
             epochs=self.step // self.steps_per_epoch,
@@ -281,6 +324,10 @@ class _Run:
     def checkpoint(self) -> None:
         """Write the state of the run, and its weights as others read them."""
         self._read_losses()
+        self.processes.share(self._write_checkpoint)
+        self._saved_at = time.monotonic()
+
+    def _write_checkpoint(self) -> None:
         if self.step != self._saved_step:
             state = {
                 "step": self.step,
@@ -290,6 +337,8 @@ class _Run:
                 "model": self.model.state_dict(),
                 "optimizer": self.stepper.optimizer.state_dict(),
             }
+            if self.stepper.average is not None:
+                state["average"] = self.stepper.average.model.state_dict()
             try:
                 save_checkpoint(self.out, state)
             except DivergenceError as error:
@@ -298,11 +347,23 @@ class _Run:
         self._save_weights()
         if self.on_checkpoint is not None:
             self.on_checkpoint(self.out)
-        self._saved_at = time.monotonic()
+
+    def _begin_session(self) -> None:
+        session = {"started": _now(), "step": self.step, "processes": self.processes.count}
+        add_session(self.out, {**session, **describe_environment(self.device)})
+        write_log(self.out, self.log)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.stepper.optimizer.load_state_dict(state["optimizer"])
+            if self.stepper.average is not None:
+                self.stepper.average.model.load_state_dict(state["average"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            lines = [line.strip() for line in str(error).splitlines()]
+            raise data_error(
+                self.out / CHECKPOINT, f"does not belong to this network and recipe: {' '.join(lines)[:300]}"
+            ) from error
         self.step, self.log = state["step"], state["log"]
         self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
 
@@ -317,11 +378,11 @@ class _Run:
             device=self.device,
             scores=scores,
         )
-        save_weights(self.model, self.out / WEIGHTS, card=card)
+        save_weights(self.stepper.result, self.out / WEIGHTS, card=card)
 
     def _read_losses(self) -> None:
         """Add the losses that are still on the device to the epoch's, and stop at one that is not finite."""
-        losses = torch.stack(self._unread).tolist() if self._unread else []
+        losses = self.processes.add(torch.stack(self._unread)).tolist() if self._unread else []
         first = self.step - len(losses)
         self._unread.clear()
         for place, loss in enumerate(losses):
@@ -346,19 +407,28 @@ class _Run:
             "step": self.step,
             "learning_rate": self.stepper.learning_rate(self.step - 1),
             "loss": self.epoch_loss / self.steps_per_epoch,
-            "miou": self._evaluate(self.model).miou if self.scored is not None and due else float("nan"),
+            "miou": self._evaluate(self.stepper.result).miou if self.scored is not None and due else float("nan"),
             "images_per_second": self.steps_per_epoch * self.recipe.batch_size / max(self.epoch_seconds, 1e-9),
             "seconds": self.epoch_seconds,
             "total_seconds": self.epoch_seconds + (self.log[-1]["total_seconds"] if self.log else 0.0),
         }
         self.log.append(row)
-        write_log(self.out, self.log)
+        self.processes.share(lambda: write_log(self.out, self.log))
         self.epoch_loss, self.epoch_seconds = 0.0, 0.0
         return row
 
     def _evaluate(self, model: nn.Module) -> Scores:
         assert self.scored is not None
-        return evaluate(model, self.scored, device=self.device, size=self.recipe.frame_size, progress=self.progress)
+        # Weights are equal everywhere; the statistics of norms that are not synchronised are the first process's.
+        self.processes.take_over(model)
+        return evaluate(
+            model,
+            self.scored,
+            device=self.device,
+            size=self.recipe.frame_size,
+            progress=self.progress,
+            processes=self.processes,
+        )
 
     def _show(self, bar: tqdm, epoch: int) -> None:
         images = (self.step % self.steps_per_epoch or self.steps_per_epoch) * self.recipe.batch_size
@@ -371,6 +441,15 @@ class _Run:
         ]
         bar.set_postfix_str(", ".join(parts), refresh=False)
         bar.update(self.step - bar.n)
+
+    def _look_up(self, interruption: Interruption) -> None:
+        """Stop if any process was asked to, and write a checkpoint if one is due."""
+        due = self.processes.first and time.monotonic() - self._saved_at >= 60 * self.checkpoint_minutes
+        stop, save = self.processes.any(interruption.requested, due)
+        if stop:
+            self._interrupted()
+        if save:
+            self.checkpoint()
 
     def _interrupted(self) -> None:
         self.checkpoint()
@@ -410,17 +489,39 @@ def _network(model: str | nn.Module, data: Dataset, seed: int, options: dict[str
     return model
 
 
+def _own_device(device: str | torch.device | None) -> torch.device:
+    """The device of this process; of several on a machine with GPUs each has its own."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    own = torch.device(device)
+    if own.type == "cuda" and own.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return own
+
+
 @contextmanager
-def _process_settings(threads: int | None, device: torch.device) -> Iterator[None]:
-    """The wanted threads, and a global generator that is given back as it was."""
+def _process_settings(recipe: Recipe, threads: int | None, device: torch.device) -> Iterator[None]:
+    """The wanted threads and algorithms, and a global generator; all is given back as it was."""
     former = torch.get_num_threads()
+    deterministic, warn_only = (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+    )  # fmt: skip
+    benchmark = torch.backends.cudnn.benchmark
+    if recipe.deterministic:
+        # cuBLAS reads it when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(recipe.deterministic or deterministic, warn_only=warn_only)
+            # All batches have one size, so the fastest convolution has to be found only once.
+            torch.backends.cudnn.benchmark = not recipe.deterministic
             yield
         finally:
             torch.set_num_threads(former)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.benchmark = benchmark
 
 
 def _bar(total: int, initial: int, *, enabled: bool) -> tqdm:

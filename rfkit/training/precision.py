@@ -25,7 +25,7 @@ def depthwise_in_single_precision(model: nn.Module) -> Iterator[None]:
     Args:
         model: any module; it is as it was when the context closes.
     """
-    changed = [module for module in model.modules() if _is_affected(module)]
+    changed = [module for module in model.modules() if _is_affected(module) and module.weight.device.type == "cpu"]
     try:
         for module in changed:
             module.forward = _Single(module)  # type: ignore[method-assign, assignment, arg-type]

@@ -40,6 +40,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "tuple[int, int]": lambda value: _is_pair(value, _is_integer),
     "tuple[int, int] | None": lambda value: value is None or _is_pair(value, _is_integer),
     "tuple[float, float]": lambda value: _is_pair(value, _is_number),
+    "str | tuple[float, ...] | None": lambda value: (
+        value is None or isinstance(value, str) or (isinstance(value, tuple) and all(map(_is_number, value)))
+    ),
 }
 
 
@@ -69,7 +72,7 @@ class Recipe:
         loss: "ohem" (cross-entropy over the hard pixels) or "cross-entropy".
         ohem_threshold: A pixel is hard where its true class has less than this probability.
         ohem_min_kept: At least this share of the labelled pixels is kept, the hardest ones.
-        class_weights: None, "inverse-log" or "median-frequency" (see `weigh_classes`); with cross-entropy only.
+        class_weights: None, "inverse-log" or "median-frequency" (see `weigh_classes`), or a number for each class.
         frame_size: The size that scale 1 stands for: frames of another size are resampled to it times the drawn
             scale. None: each frame's own size.
         crop_size: Size of the crop.
@@ -82,6 +85,15 @@ class Recipe:
         precision: "fp32", or "bf16" for automatic mixed precision.
         channels_last: Whether activations and weights are laid out with the channels last.
         clip_norm: Highest norm of the gradient, or None for no clipping.
+        label_smoothing: Share of the target that is spread evenly over the classes.
+        ema_decay: Train as usual, but score and save an exponential moving average of the weights with this decay (see
+            `MovingAverage`); None: the weights themselves.
+        accumulate: Parts that a batch is processed in, one after the other, to save memory. The gradient is that of the
+            whole batch for the cross-entropy; batch norm, and OHEM's choice of pixels, see each part alone.
+        deterministic: Whether only deterministic algorithms are used, so that a GPU, too, repeats a run bit for bit;
+            slower, and an operator that has none is an error that names it.
+        sync_norms: Whether several processes normalise over their batches together, as one process would; one process
+            does not change by it.
     """
 
     name: str = "camvid-paper"
@@ -97,7 +109,7 @@ class Recipe:
     loss: str = "ohem"
     ohem_threshold: float = 0.7
     ohem_min_kept: float = 1 / 16
-    class_weights: str | None = None
+    class_weights: str | tuple[float, ...] | None = None
     frame_size: tuple[int, int] | None = (720, 960)
     crop_size: tuple[int, int] = (720, 960)
     scale: tuple[float, float] = (0.5, 1.5)
@@ -110,25 +122,34 @@ class Recipe:
     channels_last: bool = False
     clip_norm: float | None = None
     decay_norms: bool = True
+    label_smoothing: float = 0.0
+    ema_decay: float | None = None
+    accumulate: int = 1
+    deterministic: bool = False
+    sync_norms: bool = True
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
         check_choice("loss", self.loss, ("ohem", "cross-entropy"))
         check_choice("precision", self.precision, ("fp32", "bf16"))
-        if self.class_weights is not None:
+        if isinstance(self.class_weights, str):
             check_choice("class_weights", self.class_weights, ("inverse-log", "median-frequency"))
-            if self.loss != "cross-entropy":
-                raise ValueError(
-                    f"class_weights={self.class_weights!r} goes with loss='cross-entropy' only; loss={self.loss!r}."
-                )
-        for field in ("learning_rate", "batch_size", "epochs", "poly_power"):
+        elif self.class_weights is not None and not (min(self.class_weights) >= 0 < sum(self.class_weights)):
+            raise ValueError(f"class_weights={self.class_weights!r} must not be below 0, and not all be 0.")
+        for field in ("learning_rate", "batch_size", "epochs", "poly_power", "accumulate"):
             check_positive(field, getattr(self, field))
         if self.clip_norm is not None:
             check_positive("clip_norm", self.clip_norm)
         for field in ("ohem_threshold", "ohem_min_kept"):
             if not 0 < getattr(self, field) <= 1:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be above 0 and at most 1.")
-        for field in ("momentum", "beta2"):
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay={self.ema_decay!r} must be above 0 and below 1.")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate={self.accumulate!r} must divide the batch into equal parts; batch_size={self.batch_size}."
+            )
+        for field in ("momentum", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be in [0, 1).")
         for field in ("weight_decay", "warmup_steps"):
