@@ -268,11 +268,13 @@ def train(model: str | nn.Module, data: str | Dataset, *, out: str | Path, **opt
         ``rfkit.train("dwrseg_b", "camvid", root="CamVid", out="runs/b", evaluation="test").scores.miou``
     """
     from rfkit.training.loop import train as run
+    from rfkit.training.processes import is_first_process
 
     try:
         return run(model, data, out=out, **{"on_checkpoint": _draw_curves, **options})
     finally:
-        _draw_curves(Path(out))
+        if is_first_process():
+            _draw_curves(Path(out))
 
 
 def _draw_curves(folder: Path) -> None:

@@ -118,6 +118,7 @@ def _add_train(commands: Any) -> None:
         "train a network; the same command continues a run that was stopped or killed",
         "train --data scenes --model dwrseg_b --epochs 5 --out runs/try",
         "train --data camvid --root ~/CamVid --model dwrseg_l --test-split test",
+        "train ... (4 GPUs: torchrun --standalone --nproc-per-node 4 -m rfkit train ...)",
         "train --data camvid --root ~/CamVid --model probe_dwrseg_l --set batch_size=8 --set crop_size=[180,240]",
         "train --data folder --root my-street --model dwrseg_b --option stem=narrow --seed 1",
     )
@@ -135,6 +136,7 @@ def _add_train(commands: Any) -> None:
     pairs(parser, "--option", "options", "an option of the network, in TOML: depthwise=true, stem=narrow")
     device_arguments(parser)
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read and augment")
+    parser.add_argument("--compile", metavar="MODE", help="compile the network: default, reduce-overhead, max-autotune")
     parser.add_argument("--no-resume", action="store_true", help="a folder that holds a run already is an error")
 
 
@@ -248,6 +250,7 @@ def _data_check(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> None:
     from rfkit.api import train
+    from rfkit.training.processes import is_first_process
 
     out = arguments.out
     if out is None:
@@ -268,9 +271,12 @@ def _train(arguments: argparse.Namespace) -> None:
         stop_after=arguments.stop_after,
         threads=arguments.threads,
         workers=arguments.workers,
+        compile=arguments.compile,
         model_options=dict(arguments.options),
         **dict(arguments.overrides),
     )
+    if not is_first_process():
+        return
     print(f"{result.epochs} of {result.horizon_epochs} epochs, {result.steps} steps; weights: {result.weights}")
     if result.scores is not None:
         print(result.scores)

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["ALONE", "Processes", "joined_processes"]
+__all__ = ["ALONE", "Processes", "is_first_process", "joined_processes"]
 
 Answer = TypeVar("Answer")
 
@@ -99,9 +99,7 @@ class Processes:
         return DistributedDataParallel(
             model,
             device_ids=[device.index] if device.type == "cuda" else None,
-            # Buffers are the first process's where they are written or evaluated; see `take_over`.
-            broadcast_buffers=False,
-            init_sync=False,
+            init_sync=False,  # `take_over` did it
             gradient_as_bucket_view=True,
         )
 
@@ -116,6 +114,11 @@ def _portable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes and speaks, before and after the processes are joined."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
