@@ -22,8 +22,8 @@ from rfkit.nn.learned_dilation import LearnedDilation
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["clamp_rates", "dilation_rates", "freeze", "learned_layers", "parameter_groups", "rate_parameters",
-           "replace_dilated", "set_bounds"]  # fmt: skip
+__all__ = ["clamp_rates", "dilation_rates", "freeze", "has_learned_rates", "learned_layers", "parameter_groups",
+           "rate_parameters", "replace_dilated", "set_bounds"]  # fmt: skip
 
 
 def replace_dilated(
@@ -61,6 +61,11 @@ def learned_layers(model: nn.Module) -> dict[str, LearnedDilation]:
     if not found:
         raise ValueError(f"model: {type(model).__name__} has no learned dilation rates; make it with learn_dilations.")
     return found
+
+
+def has_learned_rates(model: nn.Module) -> bool:
+    """Whether any convolution of `model` learns its dilation rate."""
+    return any(isinstance(module, LearnedDilation) for module in model.modules())
 
 
 def dilation_rates(model: nn.Module) -> pd.DataFrame:

@@ -35,6 +35,7 @@ from rfkit.training.interruption import Interruption
 from rfkit.training.losses import weigh_classes
 from rfkit.training.precision import depthwise_in_single_precision
 from rfkit.training.processes import ALONE, Processes, joined_processes
+from rfkit.training.rates import RateLog
 from rfkit.training.recipe import Recipe, get_recipe
 from rfkit.training.steps import Stepper
 from rfkit.training.sync_norms import norms_synchronised
@@ -108,7 +109,8 @@ def train(
     fixed by the first call; to train a part of a run now and the rest later, use `stop_after`.
 
     The folder holds recipe.json (every number), environment.json, log.csv (a row an epoch), checkpoint.pt,
-    weights.safetensors with its card, and TensorBoard events where tensorboard is installed.
+    weights.safetensors with its card, TensorBoard events where tensorboard is installed, and rates.csv (at the start and
+    after each epoch) where the network learns dilation rates.
 
     Started by `torchrun`, the processes train one network together: each takes an equal part of every batch (the
     recipe's `batch_size` is that of all), only the first writes files, and every process gets the result. The losses,
@@ -233,6 +235,7 @@ class _Run:
         self.epoch_loss = 0.0
         self.epoch_seconds = 0.0
         self.log: list[dict[str, Any]] = []
+        self.rates = RateLog(model)
         self._saved_step = -1
         self._unread: list[Tensor] = []
         self._last_loss = float("nan")
@@ -334,6 +337,7 @@ class _Run:
                 "epoch_loss": self.epoch_loss,
                 "epoch_seconds": self.epoch_seconds,
                 "log": self.log,
+                "rates": self.rates.rows,
                 "model": self.model.state_dict(),
                 "optimizer": self.stepper.optimizer.state_dict(),
             }
@@ -351,7 +355,13 @@ class _Run:
     def _begin_session(self) -> None:
         session = {"started": _now(), "step": self.step, "processes": self.processes.count}
         add_session(self.out, {**session, **describe_environment(self.device)})
+        if self.step == 0:
+            self.rates.record(0)
+        self._write_logs()
+
+    def _write_logs(self) -> None:
         write_log(self.out, self.log)
+        self.rates.write(self.out)
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
@@ -364,7 +374,7 @@ class _Run:
             raise data_error(
                 self.out / CHECKPOINT, f"does not belong to this network and recipe: {' '.join(lines)[:300]}"
             ) from error
-        self.step, self.log = state["step"], state["log"]
+        self.step, self.log, self.rates.rows = state["step"], state["log"], state.get("rates", [])
         self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
 
     def _save_weights(self, scores: Scores | None = None) -> None:
@@ -413,7 +423,8 @@ class _Run:
             "total_seconds": self.epoch_seconds + (self.log[-1]["total_seconds"] if self.log else 0.0),
         }
         self.log.append(row)
-        self.processes.share(lambda: write_log(self.out, self.log))
+        self.rates.record(self.step)
+        self.processes.share(self._write_logs)
         self.epoch_loss, self.epoch_seconds = 0.0, 0.0
         return row
 

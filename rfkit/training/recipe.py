@@ -92,6 +92,8 @@ class Recipe:
             whole batch for the cross-entropy; batch norm, and OHEM's choice of pixels, see each part alone.
         deterministic: Whether only deterministic algorithms are used, so that a GPU, too, repeats a run bit for bit;
             slower, and an operator that has none is an error that names it.
+        rate_learning_rate: Initial learning rate of learned dilation rates (`rfkit.learn_dilations`), which follows the
+            same schedule without weight decay; None: `learning_rate`.
         sync_norms: Whether several processes normalise over their batches together, as one process would; one process
             does not change by it.
     """
@@ -127,6 +129,7 @@ class Recipe:
     accumulate: int = 1
     deterministic: bool = False
     sync_norms: bool = True
+    rate_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
@@ -138,8 +141,9 @@ class Recipe:
             raise ValueError(f"class_weights={self.class_weights!r} must not be below 0, and not all be 0.")
         for field in ("learning_rate", "batch_size", "epochs", "poly_power", "accumulate"):
             check_positive(field, getattr(self, field))
-        if self.clip_norm is not None:
-            check_positive("clip_norm", self.clip_norm)
+        for field in ("clip_norm", "rate_learning_rate"):
+            if getattr(self, field) is not None:
+                check_positive(field, getattr(self, field))
         for field in ("ohem_threshold", "ohem_min_kept"):
             if not 0 < getattr(self, field) <= 1:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be above 0 and at most 1.")

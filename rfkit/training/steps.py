@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rfkit.data.transforms import normalize
+from rfkit.models.learning_dilations import clamp_rates, has_learned_rates, rate_parameters
 from rfkit.training.averaging import MovingAverage
 from rfkit.training.losses import cross_entropy, ohem_cross_entropy, pixel_weights
 from rfkit.training.processes import ALONE, Processes
@@ -22,6 +23,8 @@ __all__ = ["Stepper"]
 
 # Keeps this use of the seed apart from order (0) and augmentation (1).
 _STREAM = 2
+# In a group of parameters: its learning rate over that of the schedule.
+_FACTOR = "learning_rate_factor"
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
@@ -65,6 +68,7 @@ class Stepper:
         processes.take_over(model)
         self.average = MovingAverage(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
         self.optimizer = _optimizer(model, recipe, device)
+        self._learns_rates = has_learned_rates(model)
         self._replicated = processes.replicated(model)
         self._network = self._replicated if compile is None else torch.compile(self._replicated, mode=compile)
 
@@ -82,7 +86,7 @@ class Stepper:
         """
         rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(_FACTOR, 1.0)
         # The caller keeps the global generator safe; a dropout layer has no other.
         torch.manual_seed(_step_seed(self.seed, step, self.processes.rank))
         self.optimizer.zero_grad(set_to_none=True)
@@ -100,6 +104,8 @@ class Stepper:
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
+        if self._learns_rates:
+            clamp_rates(self.model)
         if self.average is not None:
             self.average.update(self.model, step=step)
         return losses[0] if parts == 1 else torch.stack(losses).sum()
@@ -162,20 +168,24 @@ def _optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.
 
 
 def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """What is trained, all of it in one group unless norm layers are spared the weight decay."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if recipe.decay_norms:
-        return [{"params": trained}]
-    of_norms = {
-        id(parameter)
+    """What is trained: one group, and apart from it what is spared the weight decay (norms, learned dilation rates)."""
+    rates = rate_parameters(model) if has_learned_rates(model) else []
+    norms = [
+        parameter
         for module in model.modules()
-        if isinstance(module, _NORMS)
+        if isinstance(module, _NORMS) and not recipe.decay_norms
         for parameter in module.parameters(recurse=False)
-    }
-    spared = [parameter for parameter in trained if id(parameter) in of_norms]
-    decayed = [parameter for parameter in trained if id(parameter) not in of_norms]
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    ]
+    apart = {id(parameter) for parameter in (*rates, *norms)}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in apart]
+    factor = 1.0 if recipe.rate_learning_rate is None else recipe.rate_learning_rate / recipe.learning_rate
+    groups: list[dict[str, Any]] = [
+        {"params": others},
+        {"params": norms, "weight_decay": 0.0},
+        {"params": rates, "weight_decay": 0.0, _FACTOR: factor},
+    ]
+    trained = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    return [group for group in trained if group["params"]]
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

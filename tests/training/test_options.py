@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rfkit.models.learning_dilations import replace_dilated
 from rfkit.models.weights import read_weights
 from rfkit.training.averaging import MovingAverage
 from rfkit.training.interruption import Interruption
@@ -187,3 +189,41 @@ def test_processes_of_one_run_bear_a_signal_that_comes_twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def _learning(network: Callable[..., nn.Module]) -> nn.Module:
+    model = network()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model[3] = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8)
+    return replace_dilated(model, start=2.4, bound=3.0)
+
+
+def test_learned_rates_have_their_own_learning_rate_and_stay_within_bounds(
+    run: Run, network: Callable[..., nn.Module], tmp_path: Path
+) -> None:
+    options = {"momentum": 0.0, "weight_decay": 0.5, "epochs": 1, "batch_size": 12, "learning_rate": 0.01}
+
+    def rate(factor: float) -> float:
+        result = run(_learning(network), **options, rate_learning_rate=factor, out=tmp_path / str(factor))
+        return result.model[3].rate.item()
+
+    # One step of plain SGD, without the weight decay, is proportional to the learning rate.
+    small, large = rate(0.02) - 2.4, rate(0.06) - 2.4
+    assert small != 0
+    assert large == pytest.approx(3 * small, rel=5e-3)
+    assert rate(1e6) in (1.0, 3.0)
+
+
+def test_the_rates_of_a_run_are_kept_also_across_a_stop(
+    run: Run, network: Callable[..., nn.Module], tmp_path: Path
+) -> None:
+    whole = run(_learning(network), rate_learning_rate=0.5)
+    table = pd.read_csv(whole.out / "rates.csv")
+    assert table.columns.tolist() == ["step", "layer", "branch", "rate", "bound"]
+    assert table["step"].tolist() == [0, 3, 6, 9]
+    assert table["rate"].iloc[0] == pytest.approx(2.4)
+    assert table["rate"].iloc[-1] == pytest.approx(whole.model[3].rate.item())
+    run(_learning(network), rate_learning_rate=0.5, stop_after=2, out=tmp_path / "parts")
+    run(_learning(network), rate_learning_rate=0.5, out=tmp_path / "parts")
+    assert (tmp_path / "parts" / "rates.csv").read_bytes() == (whole.out / "rates.csv").read_bytes()
