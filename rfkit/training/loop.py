@@ -109,8 +109,8 @@ def train(
     fixed by the first call; to train a part of a run now and the rest later, use `stop_after`.
 
     The folder holds recipe.json (every number), environment.json, log.csv (a row an epoch), checkpoint.pt,
-    weights.safetensors with its card, TensorBoard events where tensorboard is installed, and rates.csv (at the start and
-    after each epoch) where the network learns dilation rates.
+    weights.safetensors with its card, TensorBoard events where tensorboard is installed, and rates.csv (at the start
+    and after each epoch) where the network learns dilation rates.
 
     Started by `torchrun`, the processes train one network together: each takes an equal part of every batch (the
     recipe's `batch_size` is that of all), only the first writes files, and every process gets the result. The losses,
