@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from matplotlib import pyplot as plt
 
-from rfkit.models.dwrseg import ABLATIONS
+from rfkit.models.ablations import ABLATIONS
 from rfkit.models.registry import create_model
 from rfkit.models.weights import Card, save_weights
 from rfkit.paper import context as context_module
