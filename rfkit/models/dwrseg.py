@@ -1,9 +1,8 @@
-"""DWRSeg-B and DWRSeg-L, the probe network made of competing branches, and the ablations of Table 2."""
+"""DWRSeg-B and DWRSeg-L, and the probe network made of competing branches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from jaxtyping import Float
@@ -18,35 +17,9 @@ from rfkit.nn.dwr import DWR, SIR
 from rfkit.nn.probe import CompetingBranches
 from rfkit.nn.stem import Stem
 
-__all__ = ["ABLATIONS", "DWRSeg", "dwrseg_b", "dwrseg_l", "probe_dwrseg_l"]
+__all__ = ["DWRSeg", "dwrseg_b", "dwrseg_l", "probe_dwrseg_l"]
 
 _CHANNELS = {"stage2": 64, "stage3": 128, "stage4": 128}
-
-# Table 2: experiment and row -> options of `dwrseg_l`. Each row but the baseline changes one thing. The paper also
-# changes the number of blocks so that all run at a similar speed; `blocks` or `offset` is the option for that.
-ABLATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "baseline": {},
-        "I-MS": {"multiple": True},
-        "II-1:1:1": {"alpha": (1, 1, 1)},
-        "II-3:1:1": {"alpha": (3, 1, 1)},
-        "III-3": {"beta": 3.0},
-        "IV-1": {"activation": "none"},
-        "IV-2": {"region_norm": False},
-        "IV-3": {"semantic_norm": False},
-        "IV-4": {"semantic_activation": "relu"},
-        "IV-5": {"merge_norm": True},
-        "V-w": {"depthwise": True},
-        "VI-1": {"expansion": 1},
-        "VI-2": {"expansion": 2},
-        "VI-4": {"expansion": 4},
-        **{
-            f"VII-{stage}{offset:+d}": {"offset": {stage: offset}}
-            for stage in ("stage2", "stage3", "stage4")
-            for offset in (-2, -1, 1)
-        },
-    }
-)
 
 
 class DWRSeg(Network):

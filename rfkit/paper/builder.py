@@ -42,6 +42,8 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "training": "rfkit.paper.training_curves",
         "table1": "rfkit.paper.table1",
         "table2": "rfkit.paper.table2",
+        "table2_short": "rfkit.paper.table2_short",
+        "ablations": "rfkit.paper.ablations",
         "table3": "rfkit.paper.table3",
         "table4": "rfkit.paper.table4",
     }

@@ -19,7 +19,7 @@ _DRAWING = {"matplotlib", "seaborn"}
 def module_files(modules: Iterable[str], *, without: Iterable[str] = (), package: Path | None = None) -> list[Path]:
     """The files of `modules` and of every rfkit module they import, directly or not, also inside functions.
 
-    Data files (.toml) that lie in an imported package belong to it.
+    Data files (.toml, .csv) that lie in an imported package belong to it.
 
     Args:
         modules: full names, such as "rfkit.paper.table1".
@@ -36,7 +36,7 @@ def module_files(modules: Iterable[str], *, without: Iterable[str] = (), package
         seen.add(name)
         files.add(path)
         if path.name == "__init__.py":
-            files.update(path.parent.glob("*.toml"))
+            files.update(path.parent.glob("*.toml"), path.parent.glob("*.csv"))
         pending += _imports(path)
     return sorted(files)
 

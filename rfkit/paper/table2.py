@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import mean, stdev
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from rfkit.models.dwrseg import ABLATIONS
-from rfkit.models.weights import Card
+from rfkit.paper.ablation_runs import AblationRun, ablation_runs
 from rfkit.paper.context import Context
 from rfkit.paper.published import published
 from rfkit.plots.tables import DASH, Sheet, markdown, plot_table_figure
@@ -27,26 +27,26 @@ CAPTION = (
 )
 _STAGES = ("stage2", "stage3", "stage4")
 _KEYS = ("experiment", "factor", "setting", "stage", "miou", "fps", "ablation")
-# The paper's schedules (section 4.1); a shorter run has no place in this table.
-_FULL = {"camvid": 600, "cityscapes": 1000}
-_TITLES = {"camvid": "CamVid", "cityscapes": "Cityscapes"}
 
 
 def compute(context: Context) -> Table:
     """The paper's rows, and scores of ours where an ablation was trained for the paper's whole schedule.
 
     Columns: `experiment`, `factor`, `setting`, `stage` (experiment VII), `miou` (percent), `fps`, `ablation` (the
-    name in `rfkit.models.dwrseg.ABLATIONS` that builds the row), then one column of ours for each data set and size,
-    headed with them ("rfkit" and empty, where there is none).
+    name in `rfkit.models.ablations.ABLATIONS` that builds the row), then for each data set and size three columns of
+    ours headed with them: the mean over seeds (percent), ", std" (sample standard deviation, None for one run) and
+    ", runs" (their number). One empty column "rfkit" where there is none.
     """
     columns = {key: tuple(row.get(key) for row in _PAPER["rows"]) for key in _KEYS}
-    own = _own_columns([card for _, card in context.weights_files()], columns["ablation"])
+    own = _own_columns([run for run in ablation_runs(context) if run.is_full], columns["ablation"])
     source = f"Columns 4 and 5: {_PAPER['citation'].split(':')[0]}, Table 2."
     rule = (
         "Last columns: trained by this project with the paper's recipe for its whole schedule, on the data and at the "
-        "size named there; they cannot be compared with the paper's."
+        "size named there: mean ± standard deviation over seeds (number of runs). Blocks are matched by multiply-adds, "
+        "see the table of ablations. They cannot be compared with the paper's."
         if own
-        else "rfkit: a score of this project appears only after the paper's whole schedule; there is none."
+        else "rfkit: a score of this project appears only after the paper's whole schedule; there is none. Other runs "
+        "have a table of their own."
     )
     columns |= own or {"rfkit": (None,) * len(columns["ablation"])}
     return Table(NAME, columns, CAPTION, (source, *_PAPER["notes"], rule))
@@ -62,21 +62,22 @@ def text(result: Table) -> str:
     return markdown(replace(_sheet(result), rules=()))
 
 
-def _own_columns(cards: Sequence[Card], ablations: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
-    """One column for each data set and size, its cells the scores of the ablations trained there."""
-    columns: dict[str, dict[str, float]] = {}
-    for card in cards:
-        full = card.epochs >= _FULL.get(card.data, float("inf")) and card.recipe_name.startswith(f"{card.data}-paper")
-        names = [name for name, options in ABLATIONS.items() if card.options == dict(options)]
-        if card.model != "dwrseg_l" or not full or not names or "miou" not in card.scores:
-            continue
-        height, width = card.size
-        columns.setdefault(f"{_TITLES[card.data]}, {width}×{height}", {})[names[0]] = 100 * card.scores["miou"]
-    return {head: tuple(scores.get(name) for name in ablations) for head, scores in sorted(columns.items())}
+def _own_columns(runs: Sequence[AblationRun], ablations: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
+    """Three columns for each data set and size: means, spreads and numbers of the runs of each ablation."""
+    scores: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        scores.setdefault(run.title, {}).setdefault(run.ablation, []).append(100 * run.miou)
+    columns: dict[str, tuple[float | None, ...]] = {}
+    for title, found in sorted(scores.items()):
+        lists = [found.get(name, []) for name in ablations]
+        columns[title] = tuple(mean(values) if values else None for values in lists)
+        columns[f"{title}, std"] = tuple(stdev(values) if len(values) > 1 else None for values in lists)
+        columns[f"{title}, runs"] = tuple(len(values) or None for values in lists)
+    return columns
 
 
 def _sheet(result: Table) -> Sheet:
-    own = list(result.columns)[len(_KEYS) :]
+    own = [name for name in list(result.columns)[len(_KEYS) :] if not name.endswith((", std", ", runs"))]
     rows: list[tuple[str, ...]] = []
     rules: list[int] = []
     shown = ""
@@ -86,11 +87,13 @@ def _sheet(result: Table) -> Sheet:
         if first and rows:
             rules.append(len(rows))
         experiment, factor = (row["experiment"], row["factor"]) if first else ("", "")
-        scores = [_scores(row[key]) for key in ("miou", *own)]
-        rows.append((experiment, factor, row["setting"].replace("-", "−"), scores[0], _number(row["fps"]), *scores[1:]))
+        paper = (_slashes(row["miou"]), _number(row["fps"]))
+        ours = [_slashes(row[name], row.get(f"{name}, std"), row.get(f"{name}, runs")) for name in own]
+        rows.append((experiment, factor, row["setting"].replace("-", "−"), *paper, *ours))
     return Sheet(
         header=("Expt.", "Factor", "Setting", "mIoU (%)", "FPS", *own),
         rows=tuple(rows),
+        spans=(("paper", 3, 4), ("rfkit, mIoU (%)", 5, 4 + len(own))) if own != ["rfkit"] else (),
         rules=tuple(rules),
         align="lllrr" + "r" * len(own),
         caption=result.caption,
@@ -112,8 +115,19 @@ def _grouped(result: Table) -> list[dict[str, Any]]:
     return grouped
 
 
-def _scores(values: Sequence[float | None]) -> str:
-    return DASH if not any(values) else " / ".join(_number(value) for value in values)
+def _slashes(
+    values: Sequence[float | None], spreads: Sequence[float | None] | None = None, runs: Sequence[int] | None = None
+) -> str:
+    """The scores of a printed row, one for each stage in experiment VII."""
+    if all(value is None for value in values):
+        return DASH
+    nothing = (None,) * len(values)
+    return " / ".join(map(_score, values, spreads or nothing, runs or nothing))
+
+
+def _score(value: float | None, spread: float | None, runs: int | None) -> str:
+    plus = "" if spread is None else f" ± {spread:.1f}"
+    return f"{_number(value)}{plus}" + ("" if runs is None else f" ({runs})")
 
 
 def _number(value: float | None) -> str:

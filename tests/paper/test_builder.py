@@ -119,6 +119,7 @@ def test_a_change_in_one_figure_rebuilds_that_figure_only(package: Path, out: Pa
     ("plots/tables.py", ("table2", "table3", "table4")),
     ("paper/ours.py", ("table3", "table4")),
     ("paper/published/table3.toml", QUICK),
+    ("paper/measured/ablations.csv", ("table2",)),
     ("nn/dwr.py", ("table2", "table3", "table4")),
     ("training/loop.py", ()),
 ])  # fmt: skip
