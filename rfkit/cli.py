@@ -21,6 +21,7 @@ from rfkit.cli_arguments import (
     model_of,
     pairs,
 )
+from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rfkit {rfkit.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_models(commands)
-    _add_data(commands)
+    add_data(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
@@ -93,21 +94,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_models(commands: Any) -> None:
     command(commands, "models", _models, "list the networks, their sizes and the weights that ship", "models")
-
-
-def _add_data(commands: Any) -> None:
-    group = commands.add_parser("data", help="look at a data set before training on it")
-    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
-    parser = command(
-        actions,
-        "check",
-        _data_check,
-        "read every file of a data set and list what is wrong; exit code 1 if anything is",
-        "data check --data camvid --root ~/CamVid",
-        "data check --data folder --root my-street --split train",
-    )
-    data_arguments(parser)
-    parser.add_argument("--split", action="append", choices=SPLITS, help="check this split alone; may be repeated")
 
 
 def _add_train(commands: Any) -> None:
@@ -236,14 +222,6 @@ def _worth(card: Card) -> str:
         return f"{trained}, not scored"
     at = f" at {size[1]}x{size[0]}" if size else ""
     return f"{trained}, mIoU {100 * miou:.1f} on {card.scores.get('split', 'unknown split')}{at}"
-
-
-def _data_check(arguments: argparse.Namespace) -> int:
-    from rfkit.data.check import check_data
-
-    report = check_data(arguments.data, arguments.root, splits=arguments.split)
-    print(report)
-    return 0 if report.ok else 1
 
 
 def _train(arguments: argparse.Namespace) -> None:
