@@ -54,7 +54,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace) -> None:
     from rfkit.data.preparing import prepare_data
 
-    options = {"size": tuple(arguments.size)} if arguments.size else {}
+    options: dict[str, Any] = {"size": tuple(arguments.size)} if arguments.size else {}
     prepared = prepare_data(
         arguments.data,
         arguments.root,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from tqdm.auto import tqdm
 
 from rfkit._checks import data_error
@@ -74,7 +76,7 @@ def fill(
     noted = _noted(journal, fingerprint)
     path.touch()
     with path.open("r+b", buffering=0) as file:
-        filling = _Filling(dataset, block, file.fileno())
+        filling = _Filling(dataset, block, file.fileno(), journal)
         name = f"{dataset.name} {dataset.split}"
         bar = tqdm(
             completed(filling.stored, noted, workers=workers),
@@ -94,22 +96,19 @@ def fill(
             unit="image",
             disable=not progress,
         )
-        with journal.open("a", encoding="utf-8") as notes:
-            for index, found in bar:
-                done[index] = found
-                notes.write(_line(index, found) + "\n")
-                notes.flush()
+        done.update(bar)
         file.truncate(filling.length)
         os.fsync(file.fileno())
     return [done[index] for index in range(len(dataset))]
 
 
 class _Filling:
-    """Frames on their way into an open file."""
+    """Frames on their way into an open file, from several threads."""
 
-    def __init__(self, dataset: Dataset, block: Block, descriptor: int) -> None:
-        self.dataset, self.block, self.descriptor = dataset, block, descriptor
+    def __init__(self, dataset: Dataset, block: Block, descriptor: int, journal: Path) -> None:
+        self.dataset, self.block, self.descriptor, self.journal = dataset, block, descriptor, journal
         *self.offsets, self.length = block.offsets().tolist()
+        self.turn = threading.Lock()
 
     def stored(self, index: int) -> int:
         """The checksum of what is in the file."""
@@ -117,20 +116,26 @@ class _Filling:
         return checksum(os.pread(self.descriptor, self.block.planes * height * width, self.offsets[index]))
 
     def store(self, index: int) -> int:
-        """Decode a frame and write it; its checksum."""
+        """Decode a frame, write it and note it in the journal; its checksum."""
+        planes = self._decoded(index)
+        rest, offset = planes.reshape(-1).data, self.offsets[index]
+        # A disk that is nearly full takes a part.
+        while rest:
+            written = os.pwrite(self.descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
+        found = checksum(planes.data)
+        with self.turn, self.journal.open("a", encoding="utf-8") as notes:
+            notes.write(_line(index, found) + "\n")
+        return found
+
+    def _decoded(self, index: int) -> UInt8[np.ndarray, "planes height width"]:
         sample = self.dataset[index]
         height, width = self.block.sizes[index]
         image, label = sample.image.cpu().numpy(), sample.label.cpu().numpy()
         if image.shape != (3, height, width) or label.shape != (height, width):
             place = f"{self.dataset.root}: " if self.dataset.root is not None else ""
             raise ValueError(f"{place}frame {sample.name} is not {width}x{height}, as it was when it was listed.")
-        planes = np.concatenate([image, label[None]]) if self.block.labelled else np.ascontiguousarray(image)
-        rest, offset = planes.reshape(-1).data, self.offsets[index]
-        # A disk that is nearly full takes a part.
-        while rest:
-            written = os.pwrite(self.descriptor, rest, offset)
-            rest, offset = rest[written:], offset + written
-        return checksum(planes.data)
+        return np.concatenate([image, label[None]]) if self.block.labelled else np.ascontiguousarray(image)
 
 
 def _line(index: int, value: int) -> str:
@@ -138,7 +143,7 @@ def _line(index: int, value: int) -> str:
 
 
 def _noted(journal: Path, fingerprint: str) -> dict[int, int]:
-    """The checksums that a journal lists. Where its last line was cut short, the checksum will not fit."""
+    """The checksums that a journal lists. Where a line was cut short, it has none, or one that will not fit."""
     if not journal.exists():
         return {}
     first, *lines = journal.read_text(encoding="utf-8").splitlines()
@@ -149,6 +154,6 @@ def _noted(journal: Path, fingerprint: str) -> dict[int, int]:
     found = {}
     for line in lines:
         index, _, value = line.partition(" ")
-        if value:
+        with suppress(ValueError):
             found[int(index)] = int(value, 16)
     return found
