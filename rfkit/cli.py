@@ -149,13 +149,23 @@ def _add_predict(commands: Any) -> None:
         commands,
         "predict",
         _predict,
-        "write label maps and overlays for an image or a folder of images",
+        "write label maps and overlays for an image, a folder of images or a data set",
         "predict --model dwrseg_l --weights camvid --out predictions street.jpg",
         "predict --weights runs/try/weights.safetensors --out predictions my-images/",
+        "predict --weights runs/try --data cityscapes --root ~/cityscapes --size 512 1024 --submission --out to-submit",
     )
     model_arguments(parser, weights_required=True)
-    parser.add_argument("source", type=Path, help="an image, or a folder of images")
+    parser.add_argument("source", type=Path, nargs="?", help="an image, or a folder of images; or give --data")
+    parser.add_argument("--data", metavar="NAME", choices=DATA_NAMES, help=", ".join(DATA_NAMES))
+    parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set")
+    parser.add_argument("--split", default="test", choices=SPLITS, help="of the data set; default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+    )
+    parser.add_argument(
+        "--submission", action="store_true", help="write what Cityscapes' evaluation server takes, and nothing else"
+    )
     device_arguments(parser)
 
 
@@ -273,10 +283,22 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from rfkit.api import predict
+    from rfkit.data.opening import open_data
+    from rfkit.training.prediction import predict
 
-    predictions = predict(model_of(arguments), arguments.source, out=arguments.out, device=device_of(arguments))
-    print(f"{len(predictions.images)} images; labels and overlays are in {arguments.out}")
+    if (arguments.source is None) == (arguments.data is None):
+        raise ValueError("give an image or a folder of images, or --data with a data set: one of them.")
+    source = arguments.source or open_data(arguments.data, arguments.root, split=arguments.split)
+    predictions = predict(
+        model_of(arguments),
+        source,
+        out=arguments.out,
+        submission=arguments.submission,
+        size=tuple(arguments.size) if arguments.size else None,
+        device=device_of(arguments),
+    )
+    what = "files to submit" if arguments.submission else "labels and overlays"
+    print(f"{len(predictions.images)} images; {what} are in {arguments.out}")
 
 
 def _branches(arguments: argparse.Namespace) -> None:

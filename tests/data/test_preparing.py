@@ -3,12 +3,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -234,31 +231,47 @@ def test_a_disk_that_fills_up_leaves_nothing_that_looks_finished(
         assert torch.equal(one.label, other.label)
 
 
-_RUN = """
-import sys
+_KILLS = """
+import os, random, shutil, signal, sys, time
+from pathlib import Path
 from rfkit.data.preparing import prepare_data
-from rfkit.data.scenes import Scenes
-prepare_data(Scenes("train", size=(96, 128), length=60), out=sys.argv[1], progress=False)
+
+source, folder, kills = sys.argv[1], Path(sys.argv[2]), 0
+
+def prepare(out, after=0.0):
+    # A forked process is killed by its alarm, as by kill -9: nothing is tidied up.
+    child = os.fork()
+    if not child:
+        signal.setitimer(signal.ITIMER_REAL, after)
+        prepare_data("folder", source, out=out, workers=2, progress=False)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+def content(out):
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+started = time.monotonic()
+assert prepare(folder / "whole") == 0
+duration, chance, whole = time.monotonic() - started, random.Random(0), content(folder / "whole")
+while kills < 100:
+    status = prepare(folder / "out", chance.uniform(0.001, duration))
+    if status:
+        assert os.WTERMSIG(status) == signal.SIGALRM, status
+        kills += 1
+    else:
+        assert content(folder / "out") == whole
+        shutil.rmtree(folder / "out")
+print(kills)
 """
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
-    def begin(out: str) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", _RUN, str(tmp_path / out)])
-
-    started = time.monotonic()
-    assert begin("whole").wait() == 0
-    duration, chance, kills = time.monotonic() - started, random.Random(0), 0
-    for _ in range(100):
-        process = begin("out")
-        try:
-            assert process.wait(timeout=chance.uniform(0.4, 1) * duration) == 0
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            assert not (tmp_path / "out" / "prepared.json").exists() or Prepared(tmp_path / "out")
-    assert kills
-    assert _content(tmp_path / "out") == _content(tmp_path / "whole")
+    root, generator = make_folder(tmp_path / "source"), np.random.default_rng(0)
+    for number in range(40):
+        for kind, shape in (("images", (96, 128, 3)), ("labels", (96, 128))):
+            pixels = generator.integers(0, 2, shape, dtype=np.uint8)
+            Image.fromarray(pixels).save(root / kind / "train" / f"more{number}.png")
+    command = [sys.executable, "-c", _KILLS, str(root), str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (0, "100\n"), finished.stderr
