@@ -25,7 +25,7 @@ FORMAT = 1
 
 # Data sets whose classes are always the same.
 _CLASSES = {"camvid": CAMVID_CLASSES, "cityscapes": CITYSCAPES_CLASSES, "bdd100k": CITYSCAPES_CLASSES}
-_FIELDS = {"name": str, "classes": list, "colours": list, "licence": str, "note": str, "splits": dict}
+_FIELDS = {"name": str, "classes": list, "colours": list, "licence": str, "note": str, "splits": dict, "joined": dict}
 
 
 class Prepared(Dataset):
@@ -56,13 +56,15 @@ class Prepared(Dataset):
         self.name, self.split = content["name"], split
         self.classes, self.licence, self.note = tuple(content["classes"]), content["licence"], content["note"]
         self.colours = np.array(content["colours"], dtype=np.uint8)
-        splits, joined = content["splits"], content.get("trainval", {})
-        if split not in splits and not (split == "trainval" and joined):
-            raise data_error(
-                self.root, f"split={split!r} is not prepared here; there is {', '.join(prepared_splits(self.root))}"
-            )
-        parts = joined["parts"] if split not in splits else [split]
-        self.names = tuple(joined["names"] if split not in splits else splits[split]["names"])
+        splits, joined = content["splits"], content["joined"]
+        if split in splits:
+            parts, names = [split], splits[split]["names"]
+        elif split in joined:
+            parts, names = joined[split]["parts"], joined[split]["names"]
+        else:
+            there = ", ".join([*splits, *joined])
+            raise data_error(self.root, f"split={split!r} is not prepared here; there is {there}")
+        self.names = tuple(names)
         self.labelled = all(splits[part]["labelled"] for part in parts)
         self.sizes = tuple((height, width) for part in parts for height, width in splits[part]["sizes"])
         self._checksums = tuple(value for part in parts for value in splits[part]["checksums"])
@@ -72,8 +74,6 @@ class Prepared(Dataset):
             offsets = Block(splits[part]["sizes"], splits[part]["labelled"]).offsets().tolist()
             _check_length(self._files[number], offsets[-1])
             self._places += [(number, offset) for offset in offsets[:-1]]
-        if len(self.names) != len(self._places):
-            raise data_error(self.root / PREPARED, f"has {len(self.names)} names of {len(self._places)} frames")
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`, as views of its file.
@@ -130,10 +130,10 @@ def open_prepared(name: str, root: str | Path, *, split: str, **options: Any) ->
     """
     if options:
         raise ValueError(f"{next(iter(options))} cannot be given for {root}: it is prepared, and read as it is.")
-    dataset = Prepared(root, split)
-    if dataset.name != name:
-        raise data_error(root, f"holds the prepared data set {dataset.name!r}, not {name!r}")
-    return dataset
+    found = read_prepared(Path(root))["name"]
+    if found != name:
+        raise data_error(root, f"holds the prepared data set {found!r}, not {name!r}")
+    return Prepared(root, split)
 
 
 def prepared_splits(root: str | Path) -> tuple[str, ...]:
@@ -164,8 +164,7 @@ def read_prepared(root: Path) -> dict[str, Any]:
         if not isinstance(content.get(field), kind):
             raise data_error(path, f"has {field}={content.get(field)!r}; it should be a {kind.__name__}")
     _check_classes(path, content)
-    for split, part in content["splits"].items():
-        _check_table(path, split, part)
+    _check_tables(path, content["splits"], content["joined"])
     return content
 
 
@@ -181,15 +180,23 @@ def _check_classes(path: Path, content: Mapping[str, Any]) -> None:
         raise data_error(path, f"has {len(content['colours'])} colours for {len(content['classes'])} classes")
 
 
-def _check_table(path: Path, split: str, part: Any) -> None:
-    try:
-        counts = {len(part[field]) for field in ("names", "sizes", "checksums")}
-        sound = len(counts) == 1 and isinstance(part["labelled"], bool)
-        Block(part["sizes"], part["labelled"]).offsets()
-    except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise data_error(path, f"the table of split {split!r} is damaged")
+def _check_tables(path: Path, splits: Mapping[str, Any], joined: Mapping[str, Any]) -> None:
+    for split in (*splits, *joined):
+        try:
+            sound = _is_table(splits[split]) if split in splits else _is_join(joined[split], splits)
+        except (KeyError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise data_error(path, f"the table of split {split!r} is damaged")
+
+
+def _is_table(part: Mapping[str, Any]) -> bool:
+    count = len(Block(part["sizes"], part["labelled"]).offsets()) - 1
+    return isinstance(part["labelled"], bool) and len(part["names"]) == len(part["checksums"]) == count
+
+
+def _is_join(part: Mapping[str, Any], splits: Mapping[str, Any]) -> bool:
+    return len(part["names"]) == sum(len(splits[name]["names"]) for name in part["parts"])
 
 
 def _check_length(path: Path, wanted: int) -> None:

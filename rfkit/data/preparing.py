@@ -208,16 +208,15 @@ def _finish(
         "note": dataset.note,
         "checksum": "CRC-32 of each frame",
         "splits": {split: splits[split] for split in SPLITS if split in splits},
+        "joined": _joined(dataset_or_name, root, splits, options) if isinstance(dataset_or_name, str) else {},
     }
-    if isinstance(dataset_or_name, str):
-        content["trainval"] = _joined(dataset_or_name, root, splits, options)
     write_text(out / PREPARED, json.dumps(content) + "\n")
 
 
 def _joined(
     name: str, root: str | Path | None, splits: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The stored splits that trainval consists of, and its names, which may differ from theirs."""
+    """For trainval the stored splits that it consists of, and its names, which may differ from theirs."""
     parts = [split for split in ("train", "val") if split in splits]
     try:
         names = list(open_data(name, root, split="trainval", **options).names)
@@ -226,7 +225,7 @@ def _joined(
     stored = [name for part in parts for name in splits[part]["names"]]
     # A folder's trainval puts the split before each name, because both may have the same ones.
     whole = len(names) == len(stored) and all(map(str.endswith, names, stored))
-    return {"parts": parts, "names": names} if whole else {}
+    return {"trainval": {"parts": parts, "names": names}} if whole else {}
 
 
 @contextmanager

@@ -128,6 +128,8 @@ def test_only_what_was_prepared_is_there(source: Path, tmp_path: Path) -> None:
         (lambda content: content["colours"].pop(), r"json: has 1 colours for 2 classes"),
         (lambda content: content["splits"]["train"]["sizes"].pop(), r"json: the table of split 'train' is damaged"),
         (lambda content: content["splits"].update(val={}), r"json: the table of split 'val' is damaged"),
+        (lambda content: content["joined"]["trainval"]["names"].pop(), "the table of split 'trainval' is damaged"),
+        (lambda content: content["joined"].update(trainval=[1]), "the table of split 'trainval' is damaged"),
         (lambda content: content.update(name="bdd100k"), r"json: names the data set 'bdd100k' and the classes road, "
          "car; those of bdd100k are road, sidewalk"),
     ],
@@ -138,12 +140,6 @@ def test_a_description_that_does_not_fit_is_refused(
     _rewrite(folder, change)
     with pytest.raises(DataError, match=message):
         Prepared(folder)
-
-
-def test_trainval_must_have_as_many_names_as_frames(folder: Path) -> None:
-    _rewrite(folder, lambda content: content["trainval"]["names"].pop())
-    with pytest.raises(DataError, match="has 6 names of 7 frames"):
-        Prepared(folder, "trainval")
 
 
 def test_a_file_of_another_length_is_refused(folder: Path) -> None:

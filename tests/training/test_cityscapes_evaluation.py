@@ -52,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_cityscapes(tmp_path_factory.mktemp("cityscapes"), "val")
 
 
-@pytest.mark.parametrize("size", [(512, 1024), (768, 1536)])
+@pytest.mark.parametrize("size", [(512, 1024), pytest.param((768, 1536), marks=pytest.mark.slow)])
 def test_scores_are_compared_at_full_size(root: Path, size: tuple[int, int]) -> None:
     scores = evaluate(network(), Cityscapes(root, "val"), size=size, batch_size=1, progress=False)
     expected = _confusion(root, size)
