@@ -21,6 +21,7 @@ from rfkit.cli_arguments import (
     model_of,
     pairs,
 )
+from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rfkit {rfkit.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_models(commands)
-    _add_data(commands)
+    add_data(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
@@ -93,21 +94,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_models(commands: Any) -> None:
     command(commands, "models", _models, "list the networks, their sizes and the weights that ship", "models")
-
-
-def _add_data(commands: Any) -> None:
-    group = commands.add_parser("data", help="look at a data set before training on it")
-    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
-    parser = command(
-        actions,
-        "check",
-        _data_check,
-        "read every file of a data set and list what is wrong; exit code 1 if anything is",
-        "data check --data camvid --root ~/CamVid",
-        "data check --data folder --root my-street --split train",
-    )
-    data_arguments(parser)
-    parser.add_argument("--split", action="append", choices=SPLITS, help="check this split alone; may be repeated")
 
 
 def _add_train(commands: Any) -> None:
@@ -165,13 +151,23 @@ def _add_predict(commands: Any) -> None:
         commands,
         "predict",
         _predict,
-        "write label maps and overlays for an image or a folder of images",
+        "write label maps and overlays for an image, a folder of images or a data set",
         "predict --model dwrseg_l --weights camvid --out predictions street.jpg",
         "predict --weights runs/try/weights.safetensors --out predictions my-images/",
+        "predict --weights runs/try --data cityscapes --root ~/cityscapes --size 512 1024 --submission --out to-submit",
     )
     model_arguments(parser, weights_required=True)
-    parser.add_argument("source", type=Path, help="an image, or a folder of images")
+    parser.add_argument("source", type=Path, nargs="?", help="an image, or a folder of images; or give --data")
+    parser.add_argument("--data", metavar="NAME", choices=DATA_NAMES, help=", ".join(DATA_NAMES))
+    parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set")
+    parser.add_argument("--split", default="test", choices=SPLITS, help="of the data set; default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+    )
+    parser.add_argument(
+        "--submission", action="store_true", help="write what Cityscapes' evaluation server takes, and nothing else"
+    )
     device_arguments(parser)
 
 
@@ -240,14 +236,6 @@ def _worth(card: Card) -> str:
     return f"{trained}, mIoU {100 * miou:.1f} on {card.scores.get('split', 'unknown split')}{at}"
 
 
-def _data_check(arguments: argparse.Namespace) -> int:
-    from rfkit.data.check import check_data
-
-    report = check_data(arguments.data, arguments.root, splits=arguments.split)
-    print(report)
-    return 0 if report.ok else 1
-
-
 def _train(arguments: argparse.Namespace) -> None:
     from rfkit.api import train
     from rfkit.training.processes import is_first_process
@@ -301,10 +289,22 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from rfkit.api import predict
+    from rfkit.data.opening import open_data
+    from rfkit.training.prediction import predict
 
-    predictions = predict(model_of(arguments), arguments.source, out=arguments.out, device=device_of(arguments))
-    print(f"{len(predictions.images)} images; labels and overlays are in {arguments.out}")
+    if (arguments.source is None) == (arguments.data is None):
+        raise ValueError("give an image or a folder of images, or --data with a data set: one of them.")
+    source = arguments.source or open_data(arguments.data, arguments.root, split=arguments.split)
+    predictions = predict(
+        model_of(arguments),
+        source,
+        out=arguments.out,
+        submission=arguments.submission,
+        size=tuple(arguments.size) if arguments.size else None,
+        device=device_of(arguments),
+    )
+    what = "files to submit" if arguments.submission else "labels and overlays"
+    print(f"{len(predictions.images)} images; {what} are in {arguments.out}")
 
 
 def _branches(arguments: argparse.Namespace) -> None:

@@ -37,7 +37,8 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    "command", ["models", "data check", "train", "evaluate", "predict", "branches", "rf", "erf", "figures"]
+    "command",
+    ["models", "data check", "data prepare", "train", "evaluate", "predict", "branches", "rf", "erf", "figures"],
 )
 def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = _exit(capsys, *command.split(), "--help")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, UInt8
 from tqdm.auto import tqdm
 
 from rfkit.data.dataset import IGNORE, Dataset
@@ -58,7 +58,7 @@ class ClassFrequencies:
 
 
 class Tally:
-    """Counts label maps one at a time."""
+    """Adds up what label maps hold, one at a time."""
 
     def __init__(self, num_classes: int) -> None:
         self._pixels = np.zeros(num_classes, dtype=np.int64)
@@ -66,13 +66,12 @@ class Tally:
         self._present = np.zeros(num_classes, dtype=np.int64)
         self._ignored = 0
 
-    def add(self, label: torch.Tensor) -> None:
-        """Count one label map; its values are classes or `IGNORE`."""
-        counts = torch.bincount(label.flatten().int(), minlength=256).cpu().numpy()
+    def add(self, counts: Int64[np.ndarray, " 256"]) -> None:
+        """Count one label map, given by `label_counts`; its values are classes or `IGNORE`."""
         classes = counts[: len(self._pixels)]
         self._pixels += classes
         self._images += classes > 0
-        self._present += (classes > 0) * label.numel()
+        self._present += (classes > 0) * counts.sum()
         self._ignored += int(counts[IGNORE])
 
     def result(self) -> ClassFrequencies:
@@ -83,6 +82,11 @@ class Tally:
             present=self._present.copy(),
             ignored=self._ignored,
         )
+
+
+def label_counts(label: UInt8[torch.Tensor, "height width"]) -> Int64[np.ndarray, " 256"]:
+    """The pixels of each value, 0 to 255, in a label map."""
+    return torch.bincount(label.flatten().int(), minlength=256).cpu().numpy()
 
 
 def count_classes(dataset: Dataset, *, progress: bool = False) -> ClassFrequencies:
@@ -103,5 +107,5 @@ def count_classes(dataset: Dataset, *, progress: bool = False) -> ClassFrequenci
     tally = Tally(dataset.num_classes)
     label = f"Counting {dataset.name} {dataset.split}"
     for sample in tqdm(dataset, total=len(dataset), desc=label, unit="image", disable=not progress):
-        tally.add(sample.label)
+        tally.add(label_counts(sample.label))
     return tally.result()

@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from rfkit._checks import unknown_name
-from rfkit.data.dataset import Dataset, Sample
+from rfkit.data.dataset import SPLITS, Dataset, Sample
+from rfkit.data.prepared import is_prepared, open_prepared, prepared_splits
 
-__all__ = ["DATASETS", "open_data", "open_image"]
+__all__ = ["DATASETS", "open_data", "open_image", "splits_of"]
 
 # Name -> module and class. Imported when asked for, so that reading frames does not load what draws scenes.
 DATASETS = {
@@ -23,27 +24,38 @@ DATASETS = {
     "scenes": ("rfkit.data.scenes", "Scenes"),
 }
 _WITHOUT_ROOT = {"scenes"}
+# Data sets of which a copy may lack splits: the module and the function that says which are there.
+_SPLITS_IN = {
+    "folder": ("rfkit.data.folder", "folder_splits"),
+    "cityscapes": ("rfkit.data.cityscapes", "cityscapes_splits"),
+    "bdd100k": ("rfkit.data.bdd100k", "bdd100k_splits"),
+}
 
 
 def open_data(name: str, root: str | Path | None = None, *, split: str, **options: Any) -> Dataset:
     """The data set called `name`.
 
+    A folder that `rfkit.data.preparing.prepare_data` filled stands for the data set that was decoded into it.
+
     Args:
         name: ``"camvid"``, ``"cityscapes"``, ``"bdd100k"``, ``"folder"`` (your own images) or ``"scenes"``
             (procedural, reads no files).
-        root: The folder of the data set; none for scenes.
+        root: The folder of the data set, as it came or prepared; none for scenes.
         split: ``"train"``, ``"val"``, ``"test"`` or ``"trainval"``.
         options: Passed to the data set's class, such as ``size=(360, 480)``.
 
     Raises:
-        ValueError: If the name or an option is unknown, or `root` is missing where one is needed.
+        ValueError: If the name or an option is unknown, an option is given for a prepared folder, or `root` is missing
+            where one is needed.
         FileNotFoundError: If `root` does not exist.
-        DataError: If the folder does not hold what the data set should.
+        DataError: If the folder does not hold what the data set should, or is prepared from another one.
 
     Example:
         >>> open_data("scenes", split="val", size=(24, 32), length=2).split
         'val'
     """
+    if root is not None and is_prepared(root):
+        return open_prepared(name, root, split=split, **options)
     if name not in DATASETS:
         raise unknown_name("name", name, DATASETS)
     module, attribute = DATASETS[name]
@@ -61,6 +73,16 @@ def open_data(name: str, root: str | Path | None = None, *, split: str, **option
         if option not in known:
             raise unknown_name("option", option, known)
     return builder(*arguments, split=split, **options)
+
+
+def splits_of(name: str, root: str | Path | None) -> tuple[str, ...]:
+    """Which of train, val and test a copy of a data set has; all three if none can be told."""
+    if root is not None and is_prepared(root):
+        return prepared_splits(root)
+    if name in _SPLITS_IN and root is not None:
+        module, function = _SPLITS_IN[name]
+        return getattr(importlib.import_module(module), function)(root) or SPLITS[:3]
+    return SPLITS[:3]
 
 
 def open_image(image: Tensor | Sample | str | Path | None) -> Tensor:

@@ -82,8 +82,14 @@ def evaluate(
     """The mIoU of `model` on `dataset`, from one confusion matrix over all its labelled pixels.
 
     Pixels labelled 255 are left out. A class that neither the labels nor the predictions hold has no IoU (NaN) and is
-    left out of the mean. No sliding window and no averaging over scales: with `size`, images are resized, the class
-    scores are resized back, and the labels are compared at their full size, as in the paper.
+    left out of the mean. No sliding window and no averaging over scales.
+
+    With `size`, images are resized to it, and the class scores, as floating-point numbers, are resized back by bilinear
+    interpolation before the highest is taken, so the labels are compared at their full size. So the paper scores
+    Cityscapes: its "50" is 1024x512, here ``size=(512, 1024)``, and its "75" is 1536x768, ``size=(768, 1536)``, both
+    compared at 2048x1024. How the paper shrinks the images it does not say. Here it is by bilinear interpolation with
+    anti-aliasing, as in training (`rfkit.data.transforms.resample`): every pixel counts, and the network sees in the
+    evaluation what it was trained on.
 
     Args:
         model: Takes normalised images (N, 3, H, W), gives class scores (N, classes, H, W). Left in the mode it was in.

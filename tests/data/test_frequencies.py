@@ -10,7 +10,7 @@ import torch
 
 from rfkit.data.camvid import CamVid
 from rfkit.data.dataset import InMemory
-from rfkit.data.frequencies import ClassFrequencies, Tally, count_classes
+from rfkit.data.frequencies import ClassFrequencies, Tally, count_classes, label_counts
 
 LABELS = ([[0, 0, 0, 1]], [[0, 0, 255, 255]], [[2, 2, 255, 255], [2, 2, 2, 2]])
 
@@ -18,7 +18,7 @@ LABELS = ([[0, 0, 0, 1]], [[0, 0, 255, 255]], [[2, 2, 255, 255], [2, 2, 2, 2]])
 def _counted() -> ClassFrequencies:
     tally = Tally(4)
     for label in LABELS:
-        tally.add(torch.tensor(label, dtype=torch.uint8))
+        tally.add(label_counts(torch.tensor(label, dtype=torch.uint8)))
     return tally.result()
 
 
@@ -46,7 +46,7 @@ def test_logarithmic_weights_by_hand() -> None:
 
 def test_nothing_labelled_has_no_shares() -> None:
     tally = Tally(2)
-    tally.add(torch.full((2, 2), 255, dtype=torch.uint8))
+    tally.add(label_counts(torch.full((2, 2), 255, dtype=torch.uint8)))
     assert np.isnan(tally.result().share()).all()
     assert tally.result().median_frequency_weights().tolist() == [0, 0]
 

@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
-from rfkit.results.effective import EffectiveRF
 
 from rfkit.plots.levels import mass_levels, smoothed
 from rfkit.plots.profile import plot_effective_rf_profile
@@ -14,6 +13,7 @@ from rfkit.plots.receptive_field import field_title, plot_effective_rf, plot_eff
 from rfkit.plots.style import SIGNED
 from rfkit.plots.view import view_of
 from rfkit.results.box import Box
+from rfkit.results.effective import EffectiveRF
 
 SIGMA = 4.0
 
