@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rfkit.results.branches import BranchStatistic, BranchWeights
     from rfkit.training.evaluation import Scores
     from rfkit.training.loop import RunResult
-    from rfkit.training.prediction import Predictions
 
 __all__ = [
     "build_figures",
@@ -27,7 +26,6 @@ __all__ = [
     "plot_attribution",
     "plot_branch_weights",
     "plot_region_maps",
-    "predict",
     "train",
 ]
 
@@ -332,41 +330,6 @@ def evaluate(
     dataset = open_data(data, root, split=split) if isinstance(data, str) else data
     _check_classes(model, dataset)
     return score(model, dataset, batch_size=batch_size, device=device, size=size, progress=progress)
-
-
-def predict(
-    model: nn.Module,
-    source: str | Path,
-    *,
-    out: str | Path,
-    size: tuple[int, int] | None = None,
-    colours: Sequence[Sequence[int]] | None = None,
-    device: str | torch.device | None = None,
-    progress: bool = True,
-) -> Predictions:
-    """The label maps of an image or of a folder of images, written to `out`, with overlays.
-
-    `out/labels/NAME.png` holds class ids as a palette image, `out/overlays/NAME.png` the image under its colours.
-
-    Args:
-        model: takes normalised images, gives class scores.
-        source: an image file, or a folder of them (folders inside it are not searched).
-        out: folder for the results.
-        size: (height, width) that the network sees; None: each image's own. Results have the size of the image.
-        colours: RGB colours of the classes, 0 to 255; None: CamVid's for its classes, else a fixed palette.
-        device: where to run; None: where the model is.
-        progress: whether to show a bar.
-
-    Returns:
-        The files written, with `to_frame()`: the share of each class in each image.
-
-    Raises:
-        FileNotFoundError: there is no `source`, or no image in it.
-        rfkit._checks.DataError: an image cannot be read.
-    """
-    from rfkit.training.prediction import predict as run
-
-    return run(model, source, out=out, size=size, colours=colours, device=device, progress=progress)
 
 
 def _check_classes(model: nn.Module, dataset: Dataset) -> None:

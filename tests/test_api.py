@@ -148,7 +148,7 @@ def test_predictions_are_files_of_class_ids(tmp_path: Path) -> None:
     source = tmp_path / "street.png"
     Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(source)
     model = rfkit.create_model("dwrseg_b", num_classes=11, seed=0, **SMALL)
-    predictions = api.predict(model, source, out=tmp_path / "out", progress=False)
+    predictions = rfkit.predict(model, source, out=tmp_path / "out", progress=False)
     with Image.open(predictions.labels[0]) as picture:
         label = np.array(picture)
     assert label.shape == SIZE

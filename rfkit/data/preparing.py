@@ -27,7 +27,7 @@ __all__ = ["prepare_data"]
 
 
 def prepare_data(
-    dataset_or_name: Dataset | str,
+    data: Dataset | str,
     root: str | Path | None = None,
     *,
     out: str | Path,
@@ -46,7 +46,7 @@ def prepare_data(
     later call may add splits to a finished folder.
 
     Args:
-        dataset_or_name: A data set, of which its one split is prepared, or a name that `open_data` knows.
+        data: A data set, of which its one split is prepared, or a name that `open_data` knows.
         root: The folder of the data set, where a name is given.
         out: Folder for the result: 4 bytes a pixel, 25 GB for Cityscapes' 2975 training frames.
         splits: Which splits to prepare, where a name is given; by default train, val and test, as far as there are.
@@ -74,7 +74,7 @@ def prepare_data(
     out = Path(out)
     if root is not None and out.resolve() == Path(root).resolve():
         raise ValueError(f"out={str(out)!r} is the folder of the data set; give another one.")
-    sources = _sources(dataset_or_name, root, splits, options)
+    sources = _sources(data, root, splits, options)
     tables = {split: _table(dataset, workers=workers, progress=progress) for split, dataset in sources.items()}
     finished = _finished(out, next(iter(sources.values())), tables)
     left = [split for split in sources if split not in finished]
@@ -89,32 +89,32 @@ def prepare_data(
             )
             finished[split] = table
         if left:
-            _finish(out, dataset_or_name, root, sources[left[0]], finished, options)
+            _finish(out, data, root, sources[left[0]], finished, options)
         for leftover in (*out.glob("*.journal"), *out.glob(".*.journal"), *out.glob(".prepared.*.json")):
             leftover.unlink()
     return {split: Prepared(out, split) for split in sources}
 
 
 def _sources(
-    dataset_or_name: Dataset | str,
+    data: Dataset | str,
     root: str | Path | None,
     splits: str | Sequence[str] | None,
     options: Mapping[str, Any],
 ) -> dict[str, Dataset]:
     """The data sets to decode, by split."""
-    if isinstance(dataset_or_name, Dataset):
+    if isinstance(data, Dataset):
         if root is not None or splits is not None or options:
             raise ValueError("root, splits and options belong to a name; a data set was given, which has its own.")
-        found = {dataset_or_name.split: dataset_or_name}
+        found = {data.split: data}
     else:
-        there = splits_of(dataset_or_name, root)
+        there = splits_of(data, root)
         wanted = (splits,) if isinstance(splits, str) else tuple(splits or there)
         for split in wanted:
             check_choice("splits", split, SPLITS)
         if "trainval" in wanted:
             wanted = (*(split for split in ("train", "val") if split in there), *wanted)
         chosen = [split for split in SPLITS[:3] if split in wanted]
-        found = {split: open_data(dataset_or_name, root, split=split, **options) for split in chosen}
+        found = {split: open_data(data, root, split=split, **options) for split in chosen}
     for dataset in found.values():
         if isinstance(dataset, Prepared):
             raise ValueError(f"{dataset.root} is prepared already; give the folder that the data set came in.")
@@ -193,7 +193,7 @@ def _check_space(out: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _finish(
     out: Path,
-    dataset_or_name: Dataset | str,
+    data: Dataset | str,
     root: str | Path | None,
     dataset: Dataset,
     splits: Mapping[str, Mapping[str, Any]],
@@ -208,7 +208,7 @@ def _finish(
         "note": dataset.note,
         "checksum": "CRC-32 of each frame",
         "splits": {split: splits[split] for split in SPLITS if split in splits},
-        "joined": _joined(dataset_or_name, root, splits, options) if isinstance(dataset_or_name, str) else {},
+        "joined": _joined(data, root, splits, options) if isinstance(data, str) else {},
     }
     write_text(out / PREPARED, json.dumps(content) + "\n")
 

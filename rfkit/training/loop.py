@@ -436,7 +436,7 @@ class _Run:
             model,
             self.scored,
             device=self.device,
-            size=self.recipe.frame_size,
+            size=self.recipe.evaluation_size or self.recipe.frame_size,
             progress=self.progress,
             processes=self.processes,
         )

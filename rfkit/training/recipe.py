@@ -76,6 +76,7 @@ class Recipe:
         frame_size: The size that scale 1 stands for: frames of another size are resampled to it times the drawn
             scale. None: each frame's own size.
         crop_size: Size of the crop.
+        evaluation_size: The size that the network sees when it is scored; None: `frame_size`.
         scale: Lowest and highest factor of the random resampling.
         flip: Probability of a horizontal flip.
         brightness: Reach of the brightness factor around 1; contrast and saturation likewise.
@@ -130,6 +131,7 @@ class Recipe:
     deterministic: bool = False
     sync_norms: bool = True
     rate_learning_rate: float | None = None
+    evaluation_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
@@ -213,6 +215,7 @@ RECIPES: dict[str, Recipe] = {
             frame_size=(1024, 2048),
             crop_size=(640, 1280),
             scale=(0.25, 1.5),
+            evaluation_size=(512, 1024),
         ),
         # RegSeg's (Gao, arXiv 2111.09957): the shorter side is drawn from [400, 1600] and [288, 1152] pixels. Color
         # jitter stands for its colour operations in the manner of RandAugment; its sampling, uniform over the classes
