@@ -84,13 +84,13 @@ class _Graph:
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(f"model: torch.export cannot follow this {type(model).__name__}: {reason}") from error
-        self.nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+        self.nodes: list[Any] = [node for node in program.graph.nodes if node.op == "call_function"]
         names = program.graph_signature.inputs_to_parameters
         state = dict(model.named_parameters(remove_duplicate=False))
         self.weights = {node: state[names[node.name]] for node in program.graph.nodes if names.get(node.name) in state}
         self.holders = Counter(id(value) for value in state.values())
 
-    def foldable(self) -> Iterator[tuple[str, list[nn.Module]]]:
+    def foldable(self) -> Iterator[tuple[str, list[Any]]]:
         """The name of each norm that can be folded, with the convolutions whose channels it scales, in order."""
         for node in self.nodes:
             norm = self._module(node)
@@ -104,14 +104,13 @@ class _Graph:
             if found and len(convolutions) == len(found):
                 yield self._name(node), convolutions
 
-    def _convolution(self, node: Node) -> nn.Module | None:
+    def _convolution(self, node: Any) -> Any:
         """The convolution that gives a value, if it gives it to one reader and its weights are its own."""
         module = self._module(node)
         if type(module) not in _CONVOLUTIONS or len(node.users) != 1:
             return None
         if isinstance(module, nn.modules.conv._ConvTransposeNd) and module.groups > 1:
             return None
-        assert module is not None
         read = [value for value in node.args[1:3] if isinstance(value, Node)]
         own = [value for value in (module.weight, module.bias) if value is not None]
         if [id(self.weights.get(value)) for value in read] != [id(value) for value in own]:
@@ -119,16 +118,16 @@ class _Graph:
         alone = all(len(value.users) == 1 for value in read) and all(self.holders[id(value)] == 1 for value in own)
         return module if alone else None
 
-    def _name(self, node: Node) -> str:
+    def _name(self, node: Any) -> str:
         stack = list(node.meta.get("nn_module_stack", {}).values())
         # The second call of a module is named "name@1".
         return stack[-1][0].partition("@")[0] if stack else ""
 
-    def _module(self, node: Node) -> nn.Module | None:
+    def _module(self, node: Any) -> Any:
         return self.modules.get(self._name(node)) if node.op == "call_function" else None
 
 
-def _sources(norm: Node) -> list[Node]:
+def _sources(norm: Any) -> list[Node]:
     """The values of which a norm reads the channels, each a different one; empty where it reads something else."""
     value = norm.args[0]
     if value.target is not torch.ops.aten.cat.default:
@@ -138,9 +137,9 @@ def _sources(norm: Node) -> list[Node]:
     return list(parts) if channels and len(value.users) == 1 and len(set(parts)) == len(parts) else []
 
 
-def _fold(model: nn.Module, name: str, convolutions: Sequence[nn.Module]) -> None:
+def _fold(model: nn.Module, name: str, convolutions: Sequence[Any]) -> None:
     """Fold the norm called `name` into `convolutions`, in place."""
-    norm = model.get_submodule(name)
+    norm: Any = model.get_submodule(name)
     first = 0
     for convolution in convolutions:
         count = convolution.out_channels
@@ -154,7 +153,7 @@ def _fold(model: nn.Module, name: str, convolutions: Sequence[nn.Module]) -> Non
             model.set_submodule(key, nn.Identity())
 
 
-def _channels(norm: Any, which: slice) -> nn.Module:
+def _channels(norm: Any, which: slice) -> Any:
     """The norm of some of the channels of `norm`."""
     part = copy.deepcopy(norm)
     for key in ("weight", "bias", "running_mean", "running_var"):

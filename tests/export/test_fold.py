@@ -15,8 +15,8 @@ from rfkit.models.registry import create_model, list_models
 
 # Norms that stay: decoders normalise upsampled maps, attention normalises the block's input.
 KEPT = {
-    **dict.fromkeys(("dwrseg_b", "dwrseg_l", "probe_dwrseg_l"), {"decoder.norm"}),
-    **dict.fromkeys(("regseg", "regseg_l"), set()),
+    **{name: {"decoder.norm"} for name in ("dwrseg_b", "dwrseg_l", "probe_dwrseg_l")},
+    **{name: set() for name in ("regseg", "regseg_l")},
     "dwrseg_l_frm": {"decoder.norm", "frm.context.0.norm", "frm.context.0.mlp.norm"},
 }
 
