@@ -85,8 +85,9 @@ def _benchmark(arguments: argparse.Namespace) -> None:
     from rfkit.results.speed import Speeds, read_speeds
 
     networks = _networks(arguments)
-    if arguments.compare_to is not None:
-        check_choice("--compare-to", arguments.compare_to, networks)
+    other = None if arguments.compare_to is None else arguments.compare_to + _said(arguments)
+    if other is not None:
+        check_choice("--compare-to", other, networks)
     stored = read_speeds(arguments.out) if arguments.out is not None and arguments.out.exists() else Speeds(())
     found = Speeds(())
     for size in arguments.size or SIZES:
@@ -104,7 +105,7 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         found, stored = found.with_rows(measured), stored.with_rows(measured)
         if arguments.out is not None:
             stored.write(arguments.out)
-    lines = [_line(row, found, arguments.compare_to) for row in found.rows]
+    lines = [_line(row, found, other) for row in found.rows]
     print(printed(found.to_frame(), lines, arguments.format))
     notes = sys.stderr if arguments.format in ("csv", "json") else sys.stdout
     for text in (*_measured_on(found), *(f"not measured: {note}" for note in found.notes)):
@@ -116,8 +117,7 @@ def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
     from rfkit.loading import load_network
     from rfkit.models.registry import create_model, list_models
 
-    options = dict(arguments.options)
-    said = f" ({', '.join(f'{key}={value}' for key, value in options.items())})" if options else ""
+    options, said = dict(arguments.options), _said(arguments)
     found: dict[str, Any] = {}
     for name in arguments.networks or list_models():
         if ":" in name or name.endswith(".py"):
@@ -126,6 +126,12 @@ def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
         else:
             found[name + said] = create_model(name, seed=0, **options)
     return found
+
+
+def _said(arguments: argparse.Namespace) -> str:
+    """What is added to the names of networks with options: two networks are not to look like one."""
+    said = ", ".join(f"{key}={value}" for key, value in arguments.options)
+    return f" ({said})" if said else ""
 
 
 def _line(row: Speed, speeds: Speeds, other: str | None) -> dict[str, str]:
@@ -150,9 +156,12 @@ def _ratio(value: float) -> str:
 
 
 def _measured_on(speeds: Speeds) -> list[str]:
-    """What all rows share, said once."""
-    return list(dict.fromkeys(f"{row.device}, {row.threads} threads, batch {row.batch}; {row.software}"
-                              for row in speeds.rows))  # fmt: skip
+    """What rows share, said once."""
+    texts = (
+        f"{row.device}, {row.threads} thread{'' if row.threads == 1 else 's'}, batch {row.batch}; {row.software}"
+        for row in speeds.rows
+    )
+    return list(dict.fromkeys(texts))
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -44,6 +44,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "table2": "rfkit.paper.table2",
         "table3": "rfkit.paper.table3",
         "table4": "rfkit.paper.table4",
+        "speed": "rfkit.paper.speeds",
     }
 )
 """Name -> module with NAME, CAPTION, INPUTS, compute(context) and draw(result), and text(result) for a table."""
