@@ -210,7 +210,7 @@ def _machine(device: torch.device, kept: bool) -> dict[str, str]:
         name = found["processor"]
         parts += [found["cpu_capability"], "memory kept" if kept else "memory not kept"]
     if hasattr(os, "getloadavg"):
-        parts.append(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors before")
+        parts.append(f"load before {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     return {"device": f"{device.type}: {name}", "software": ", ".join(parts)}
 
 

@@ -22,7 +22,7 @@ CAPTION = (
     "the same network at the same size and precision in eager mode."
 )
 INPUTS: tuple[str, ...] = ()
-_MARKS = "abcdefghijklmnopqrstuvwxyz"
+_ORDER = {"precision": ("fp32", "bf16", "fp16"), "backend": ("eager", "compiled", "onnxruntime")}
 
 
 def compute(context: Context) -> Table:
@@ -66,14 +66,13 @@ def text(result: Table) -> str:
 
 
 def _rank(row: Speed, key: str) -> Any:
-    backends = ("eager", "compiled", "onnxruntime")
-    return backends.index(row.backend) if key == "backend" else getattr(row, key)
+    return _ORDER[key].index(getattr(row, key)) if key in _ORDER else getattr(row, key)
 
 
-def _conditions(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What a row was measured with, in words -> the letter that stands for it."""
+def _conditions(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """What a row was measured with, in words -> the number that stands for it."""
     texts = [f"{row['device']}, {_threads(row['threads'])}; {row['software']}; {row['date']}" for row in rows]
-    return dict(zip(dict.fromkeys(texts), _MARKS, strict=False))
+    return {text: number for number, text in enumerate(dict.fromkeys(texts), start=1)}
 
 
 def _threads(count: int) -> str:

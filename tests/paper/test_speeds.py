@@ -49,18 +49,18 @@ def test_a_row_states_device_precision_backend_and_size() -> None:
         "1024×512",
         "eager",
         "fp32",
-        "Processor Y, 1 thread (a)",
+        "Processor Y, 1 thread (1)",
         "50",
         "20 (19.5 to 25.2)",
         "1.00",
         "28 of 30",
     ]
     assert rows[0] == first
-    assert rows[1][2:8] == ["onnxruntime", "fp32", "Processor Y, 1 thread (a)", "75", "20 (19.5 to 25.2)", "1.50"]
+    assert rows[1][2:8] == ["onnxruntime", "fp32", "Processor Y, 1 thread (1)", "75", "20 (19.5 to 25.2)", "1.50"]
     assert rows[2][1] == "1536×768"
-    assert rows[3][4:6] == ["Card X, 1 thread (b)", "500"]
+    assert rows[3][4:6] == ["Card X, 1 thread (2)", "500"]
     assert table.notes == (
-        "(a) cpu: Processor Y, 1 thread; torch 1; 2026-11-21.", "(b) cuda: Card X, 1 thread; torch 1; 2026-11-21.",
+        "(1) cpu: Processor Y, 1 thread; torch 1; 2026-11-21.", "(2) cuda: Card X, 1 thread; torch 1; 2026-11-21.",
     )  # fmt: skip
     rules = [line.get_gid() for line in figure.axes[0].lines]
     assert {"rule 2", "rule 3"} <= set(rules)
