@@ -23,6 +23,7 @@ from rfkit.cli_arguments import (
 )
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
+from rfkit.cli_speed import add_benchmark, add_export
 
 if TYPE_CHECKING:
     from rfkit.models.weights import Card
@@ -88,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_branches(commands)
     add_rf(commands)
     add_erf(commands)
+    add_benchmark(commands)
+    add_export(commands)
     _add_figures(commands)
     return parser
 

@@ -46,6 +46,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "ablations": "rfkit.paper.ablations",
         "table3": "rfkit.paper.table3",
         "table4": "rfkit.paper.table4",
+        "speed": "rfkit.paper.speeds",
     }
 )
 """Name -> module with NAME, CAPTION, INPUTS, compute(context) and draw(result), and text(result) for a table."""

@@ -1,4 +1,4 @@
-"""Fig. 1: speed and accuracy on Cityscapes, the points that the paper publishes."""
+"""Fig. 1: speed and accuracy on Cityscapes, the points that the paper publishes, and ours once both are measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from rfkit.paper.context import Context
+from rfkit.paper.ours import own_rows
 from rfkit.paper.published import published
 from rfkit.plots.tradeoff import plot_tradeoff
 from rfkit.results.base import Table
@@ -15,10 +16,11 @@ __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw"]
 NAME = "fig1"
 CAPTION = (
     "Fig. 1. Speed and accuracy on the Cityscapes test set, as published (Wei et al., DWRSeg, Table 3; one GTX 1080 "
-    "Ti). Red: DWRSeg; blue: other methods. † pretrained on ImageNet. In parentheses: parameters in millions. All "
-    "points are the paper's; none was measured by this project. The vertical axis is broken."
+    "Ti). Red: DWRSeg; blue: other methods. † pretrained on ImageNet. In parentheses: parameters in millions. Dots: "
+    "the paper's. Diamonds, where there are any: measured by this project, with the device. The vertical axis is "
+    "broken."
 )
-INPUTS: tuple[str, ...] = ()
+INPUTS = ("weights:*",)
 
 # Where each label goes, from its point, in points (right, up); set by eye, checked for overlaps by a test.
 _OFFSETS = {
@@ -40,23 +42,32 @@ _OFFSETS = {
     "DABNet (0.76)": (0, 5),
     "ICNet† (26.5)": (0, -5),
 }
+_NAMES = {"highlighted": "DWRSeg", "other": "other methods", "ours": "this project"}
 # Methods below this score lie in the lower part of the broken axis.
 _BREAK = 62.0
 
 
 def compute(context: Context) -> Table:
-    """The published points.
+    """The published points, then those of our weights with a score on Cityscapes and a speed on a GPU at its size.
 
-    Columns: `label` (as in the figure), `model`, `fps`, `miou` (percent), `params` (millions), `pretrained` (on
-    ImageNet), `group` ("highlighted": DWRSeg, "other").
+    Columns: `label` (as in the figure), `model`, `fps`, `miou` (percent), `params` (millions; the paper's only),
+    `pretrained` (on ImageNet), `group` ("highlighted": DWRSeg, "other", "ours").
     """
-    rows = published("table3")["rows"]
-    columns = {
-        "label": tuple(f"{row['model']}{'†' if row['pretrained'] else ''} ({row['params']})" for row in rows),
-        **{key: tuple(row[key] for row in rows) for key in ("model", "fps", "miou", "params", "pretrained")},
-        "group": tuple("highlighted" if row["model"].startswith("DWRSeg") else "other" for row in rows),
-    }
-    return Table(NAME, columns, CAPTION)
+    keys = ("model", "fps", "miou", "params", "pretrained")
+    rows = [
+        {
+            **row,
+            "label": f"{row['model']}{'†' if row['pretrained'] else ''} ({row['params']})",
+            "group": "highlighted" if row["model"].startswith("DWRSeg") else "other",
+        }
+        for row in published("table3")["rows"]
+    ]
+    rows += [
+        {**row, "label": f"{row['model']} (rfkit, {row['device']})", "group": "ours", "pretrained": False}
+        for row in own_rows(context, "cityscapes")
+        if row["fps"] is not None
+    ]
+    return Table(NAME, {key: tuple(row.get(key) for row in rows) for key in ("label", *keys, "group")}, CAPTION)
 
 
 def draw(result: Table) -> Figure:
@@ -67,10 +78,10 @@ def draw(result: Table) -> Figure:
     figure.subplots_adjust(left=0.09, right=0.985, top=0.985, bottom=0.115)
     for ax, above in ((upper, True), (lower, False)):
         points = _part(result, above=above)
-        offsets = {label: _OFFSETS[label] for label in points.columns["label"]}
-        names = None if above else {"highlighted": "DWRSeg", "other": "other methods"}
+        offsets = {label: _OFFSETS[label] for label in points.columns["label"] if label in _OFFSETS}
+        names = None if above else {group: name for group, name in _NAMES.items() if group in result.columns["group"]}
         plot_tradeoff(points, offsets=offsets, names=names, ax=ax)
-    upper.set(xlim=(0, 365), ylim=(66.2, 77.9), xlabel="", yticks=range(67, 78))
+    upper.set(xlim=(0, max(365, 1.2 * max(result.columns["fps"]))), ylim=(66.2, 77.9), xlabel="", yticks=range(67, 78))
     lower.set(ylim=(57.5, 59.2), ylabel="", yticks=[58, 59])
     upper.spines["bottom"].set_visible(False)
     upper.tick_params(bottom=False)

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rfkit.paper.context import Context
-from rfkit.paper.ours import own_rows
+from rfkit.paper.ours import own_rows, speed_note
 from rfkit.paper.published import published
 from rfkit.plots.tables import DASH, Sheet, markdown, plot_table_figure
 from rfkit.results.base import Table
@@ -25,9 +25,9 @@ def compute(context: Context) -> Table:
     """The paper's rows, then those of our weights that were trained and scored on Cityscapes (none ship).
 
     Columns: `source` ("paper" or "rfkit"), `model`, `pretrained` (on ImageNet), `ratio` (input size over 2048x1024),
-    `miou` (percent), `fps`, `params` (millions), `size` and `schedule` (ours only).
+    `miou` (percent), `fps`, `params` (millions), `size`, `schedule` and `device` (of `fps`; ours only).
     """
-    keys = ("source", "model", "pretrained", "ratio", "miou", "fps", "params", "size", "schedule")
+    keys = ("source", "model", "pretrained", "ratio", "miou", "fps", "params", "size", "schedule", "device")
     rows: list[dict[str, Any]] = [{"source": "paper", **row} for row in _PAPER["rows"]]
     own = [{"source": "rfkit", "pretrained": False, **row} for row in own_rows(context, "cityscapes")]
     notes = [
@@ -36,6 +36,7 @@ def compute(context: Context) -> Table:
         if own
         else "No row of this project: it has neither a score on Cityscapes nor a speed at these sizes.",
     ]
+    notes += [speed_note(own)] if own else []
     return Table(NAME, {key: tuple(row.get(key) for row in [*rows, *own]) for key in keys}, CAPTION, tuple(notes))
 
 

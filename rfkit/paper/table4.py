@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rfkit.paper.context import Context
-from rfkit.paper.ours import own_rows
+from rfkit.paper.ours import own_rows, speed_note
 from rfkit.paper.published import published
 from rfkit.plots.tables import DASH, Sheet, markdown, plot_table_figure
 from rfkit.results.base import Table
@@ -25,9 +25,9 @@ def compute(context: Context) -> Table:
     """The paper's rows, then one for each of our weights files trained on CamVid and scored on its test split.
 
     Columns: `source` ("paper" or "rfkit"), `model`, `miou` (percent), `fps`, `size` (width x height), `pretraining`,
-    `schedule`.
+    `schedule`, `device` (of `fps`; ours only).
     """
-    keys = ("source", "model", "miou", "fps", "size", "pretraining", "schedule")
+    keys = ("source", "model", "miou", "fps", "size", "pretraining", "schedule", "device")
     rows: list[dict[str, Any]] = [{"source": "paper", **row} for row in _PAPER["rows"]]
     own = [{"source": "rfkit", **row} for row in own_rows(context, "camvid")]
     notes = [f"† pretrained on ImageNet, * on Cityscapes. Paper: {_PAPER['citation'].split(':')[0]}, Table 4."]
@@ -36,6 +36,7 @@ def compute(context: Context) -> Table:
             "Below the rule: trained by this project from scratch, at another size and schedule than the paper's; the "
             "two groups cannot be compared. Score of the last checkpoint, as stored in half precision."
         )
+        notes.append(speed_note(own))
     else:
         notes.append("No row of this project: no weights with a score on the CamVid test split are at hand.")
     return Table(NAME, {key: tuple(row.get(key) for row in [*rows, *own]) for key in keys}, CAPTION, tuple(notes))
