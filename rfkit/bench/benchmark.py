@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 from rfkit._checks import check_choice, check_positive
 from rfkit.bench.backends import BACKENDS, PRECISIONS, Impossible, prepare
 from rfkit.bench.clock import Clock, Run, summarise, take_turns
-from rfkit.bench.memory import kept_memory
 from rfkit.cost import multiply_adds, parameters
 from rfkit.models.registry import create_model
 from rfkit.results.speed import Speed, Speeds
 from rfkit.training.environment import describe_environment
+from rfkit.training.memory import kept_memory
 
 __all__ = ["SIZES", "benchmark"]
 
@@ -51,7 +51,7 @@ def benchmark(
     As in the papers the network runs alone, on one image that lies on the device already, after a warm-up; the median
     counts. All that is measured at one size takes turns in this one process, one run of each a round, so that a
     disturbance hits all alike. A run on the processor counts if this process had the processor to itself, see `kept`
-    of the rows. The processor's memory is kept between runs (`rfkit.bench.memory`), without which rankings change.
+    of the rows. The processor's memory is kept between runs (`rfkit.training.memory`), without which rankings change.
 
     Args:
         models: a name that `create_model` takes, several, a network, or networks by name. They are left as found.

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from rfkit.training.events import Events
 from rfkit.training.folder import LOG_COLUMNS, WEIGHTS, add_session, claim, run_identity, write_log
 from rfkit.training.interruption import Interruption
 from rfkit.training.losses import weigh_classes
+from rfkit.training.memory import kept_memory
 from rfkit.training.precision import depthwise_in_single_precision
 from rfkit.training.processes import ALONE, Processes, joined_processes
 from rfkit.training.rates import RateLog
@@ -512,7 +513,7 @@ def _own_device(device: str | torch.device | None) -> torch.device:
 
 @contextmanager
 def _process_settings(recipe: Recipe, threads: int | None, device: torch.device) -> Iterator[None]:
-    """The wanted threads and algorithms, and a global generator; all is given back as it was."""
+    """The wanted threads, algorithms and use of memory, and a global generator; all is given back as it was."""
     former = torch.get_num_threads()
     deterministic, warn_only = (
         torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -521,7 +522,8 @@ def _process_settings(recipe: Recipe, threads: int | None, device: torch.device)
     if recipe.deterministic:
         # cuBLAS reads it when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    memory = kept_memory() if device.type == "cpu" else nullcontext()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), memory:
         try:
             if threads is not None:
                 torch.set_num_threads(threads)

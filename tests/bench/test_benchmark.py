@@ -15,8 +15,8 @@ from rfkit.bench import benchmark as module
 from rfkit.bench.backends import Impossible, prepare
 from rfkit.bench.benchmark import benchmark
 from rfkit.bench.clock import Run
-from rfkit.bench.memory import kept_memory
 from rfkit.cost import multiply_adds
+from rfkit.training.memory import kept_memory
 
 
 def net() -> nn.Module:
