@@ -107,7 +107,6 @@ def _add_train(commands: Any) -> None:
         "train a network; the same command continues a run that was stopped or killed",
         "train --data scenes --model dwrseg_b --epochs 5 --out runs/try",
         "train --data camvid --root ~/CamVid --model dwrseg_l --test-split test",
-        "train ... (4 GPUs: torchrun --standalone --nproc-per-node 4 -m rfkit train ...)",
         "train --data camvid --root ~/CamVid --model probe_dwrseg_l --set batch_size=8 --set crop_size=[180,240]",
         "train --data folder --root my-street --model dwrseg_b --option stem=narrow --seed 1",
     )
