@@ -149,15 +149,18 @@ def epoch_order(seed: int, epoch: int, count: int) -> Int[np.ndarray, " count"]:
     return np.random.Generator(np.random.Philox(entropy)).permutation(count)
 
 
-def held_in_memory(data: Dataset, *, device: torch.device, progress: bool = True) -> Dataset:
-    """The data set decoded once and kept as uint8 where that fits: on the GPU, else in memory, else as it is."""
+def held_in_memory(data: Dataset, *, device: torch.device, progress: bool = True, processes: int = 1) -> Dataset:
+    """The data set decoded once and kept as uint8 where that fits: on the GPU, else in memory, else as it is.
+
+    Each of the `processes` that train together keeps its own copy, so that they share the memory of the computer.
+    """
     if isinstance(data, InMemory):
         return data
     sample = data[0]
     needed = len(data) * (sample.image.nbytes + sample.label.nbytes)
     if device.type == "cuda" and needed < _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
         return InMemory(data, device=device, progress=progress)
-    if needed < _MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+    if needed * processes < _MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
         return InMemory(data, progress=progress)
     return data
 
@@ -245,8 +248,9 @@ def _from_workers(
     )
     try:
         yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, OSError, EOFError) as error:
+        # What was raised in a worker comes with these words; anything else is what its death looks like from here.
+        if "in DataLoader worker process" in str(error).partition("\n")[0]:
             raise
         raise RuntimeError(
             f"A process that reads batches died: {error} Where memory ran out (also shared memory, /dev/shm), use "

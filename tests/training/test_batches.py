@@ -69,6 +69,14 @@ def test_what_does_not_fit_stays_on_disk(patches: type, monkeypatch: pytest.Monk
     assert held_in_memory(data, device=CPU, progress=False) is data
 
 
+def test_processes_share_the_memory(patches: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = patches()
+    # 12 frames of 16x24, 3 colours and a label: 18432 bytes, and half of the free memory may be taken.
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_AVPHYS_PAGES": 40, "SC_PAGE_SIZE": 1024}[name])
+    assert isinstance(held_in_memory(data, device=CPU, progress=False), InMemory)
+    assert held_in_memory(data, device=CPU, progress=False, processes=2) is data
+
+
 def test_scale_one_is_the_frame_size_of_the_recipe(patches: type) -> None:
     # Frames of 16x24 under a recipe made for 32x48: they are enlarged, so that nothing of the crop is empty.
     recipe = get_recipe(
@@ -180,32 +188,46 @@ def test_no_thread_is_left_over(patches: type, recipe: Recipe, how: str) -> None
 
 
 class _Damaged(Dataset):
-    """A frame of this data set cannot be read, or the process that reads it dies."""
+    """A frame of this data set cannot be read."""
 
-    def __init__(self, frames: Dataset, *, dies: bool = False) -> None:
-        self.frames, self.dies = frames, dies
+    def __init__(self, frames: Dataset, error: Exception | None) -> None:
+        self.frames, self.error = frames, error
         self.name, self.split, self.names, self.classes = frames.name, frames.split, frames.names, frames.classes
 
     def __getitem__(self, index: int) -> Sample:
-        if index == 3 and self.dies:
+        if index == 3 and self.error is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        if index == 3:
-            raise DataError("image.png: cannot be decoded")
+        if index == 3 and self.error is not None:
+            raise self.error
         return self.frames[index]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_file_is_the_error_that_names_it(patches: type, recipe: Recipe, workers: int) -> None:
-    batches = Batches(_Damaged(patches()), recipe, seed=0, device=CPU, workers=workers)
-    with pytest.raises(DataError, match=r"image\.png: cannot be decoded"):
+@pytest.mark.parametrize(
+    "error", [DataError("cannot be decoded"), FileNotFoundError("cannot be decoded"), RuntimeError("cannot be decoded")]
+)
+def test_what_is_wrong_with_a_frame_is_told(patches: type, recipe: Recipe, workers: int, error: Exception) -> None:
+    batches = Batches(_Damaged(patches(), error), recipe, seed=0, device=CPU, workers=workers)
+    with pytest.raises(type(error), match="cannot be decoded"):
         list(batches.epoch(0))
     assert not _threads()
 
 
 def test_a_worker_that_dies_is_an_error(patches: type, recipe: Recipe) -> None:
-    batches = Batches(_Damaged(patches(), dies=True), recipe, seed=0, device=CPU, workers=1)
+    batches = Batches(_Damaged(patches(), None), recipe, seed=0, device=CPU, workers=1)
     with pytest.raises(RuntimeError, match=r"A process that reads batches died: .* fewer than workers=1"):
         list(batches.epoch(0))
+
+
+def test_a_worker_that_is_killed_is_an_error(patches: type, recipe: Recipe) -> None:
+    # The batches that it has made and that nobody has fetched die with it.
+    epoch = Batches(patches(count=24), recipe, seed=0, device=CPU, workers=1).epoch(0)
+    next(epoch)
+    for child in multiprocessing.active_children():
+        os.kill(child.pid or 0, signal.SIGKILL)
+        child.join()
+    with pytest.raises(RuntimeError, match="A process that reads batches died"):
+        list(epoch)
 
 
 def test_a_worker_outlives_ctrl_c(patches: type, recipe: Recipe) -> None:
