@@ -119,9 +119,7 @@ def compare(data: Dataset, recipe: Recipe, arguments: argparse.Namespace) -> Non
     model = create_model(arguments.model, num_classes=data.num_classes, seed=0)
     size = recipe.crop_size
     flops = 3 * forward_flops(model, size, torch.device("cpu")) if device.type == "cuda" else 0.0
-    stepper = Stepper(model, recipe, seed=0, total_steps=10**9, device=device)
-    if arguments.compile:
-        model.compile()
+    stepper = Stepper(model, recipe, seed=0, total_steps=10**9, device=device, compile=arguments.compile)
     held = InMemory(data, device=device, progress=False)
     for label, frames in (("in memory", held), ("from files", data)):
         batches = Batches(frames, recipe, seed=0, device=device, workers=arguments.workers)
@@ -158,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{device_name(torch.device(options.device))}, {torch.get_num_threads()} threads; {software}")
     print(
         f"{options.model}, {size[1]}x{size[0]}, batches of {options.batch_size}, {options.precision}"
-        f"{', compiled' if options.compile else ''}; {options.steps} steps a turn"
+        f"{f', compiled ({options.compile})' if options.compile else ''}; {options.steps} steps a turn"
     )
     with tempfile.TemporaryDirectory() as folder:
         if options.root is None:
@@ -195,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="processes that read; as many as `Batches` finds right")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--compile", action="store_true", help="the network, with torch.compile")
+    parser.add_argument("--compile", metavar="MODE", help="mode for torch.compile, as `rfkit.train` takes it")
     parser.add_argument("--steps", type=int, default=20, help="counted steps a turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peak-tflops", type=float, help="dense bfloat16 peak of a GPU that is not in the table")
