@@ -22,13 +22,16 @@ from rfkit._checks import check_positive
 from rfkit.data.dataset import IGNORE
 
 __all__ = [
+    "LUMA",
     "MEAN",
     "STD",
     "Augmentation",
     "Parameters",
     "apply",
     "apply_batch",
+    "colour_matrix",
     "denormalize",
+    "mean_colour",
     "normalize",
     "resample",
 ]
@@ -36,7 +39,7 @@ __all__ = [
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
 # Keeps these draws apart from every other use of the same seed.
 _STREAM = 1
 
@@ -178,11 +181,12 @@ def apply_batch(
     """
     height, width = parameters[0].crop
     device = images[0].device
-    result = _mean_colour(device).repeat(len(parameters), 1, height, width)
+    result = mean_colour(device).repeat(len(parameters), 1, height, width)
     targets = torch.full((len(parameters), height, width), IGNORE, dtype=torch.uint8, device=device)
-    colours = torch.tensor([_colour_matrix(drawn) for drawn in parameters], dtype=torch.float32).to(
-        device, non_blocking=True
-    )
+    colours = torch.tensor([colour_matrix(drawn) for drawn in parameters], dtype=torch.float32)
+    if device.type == "cuda":
+        # From memory that is not pinned the copy would wait for all the work queued there.
+        colours = colours.pin_memory().to(device, non_blocking=True)
     for place, drawn in enumerate(parameters):
         source, target = _windows(drawn)
         resampled = resample(images[place].float(), drawn.size)[:, *source]
@@ -227,14 +231,15 @@ def _pixel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _mean_colour(device: torch.device) -> Tensor:
+def mean_colour(device: torch.device) -> UInt8[Tensor, "1 3 1 1"]:
+    """The colour around a frame that is smaller than its crop: MEAN, as a pixel."""
     colour = torch.tensor([round(255 * value) for value in MEAN], dtype=torch.uint8, device=device)
     return colour[None, :, None, None]
 
 
 @cache
 def _luma(device: torch.device) -> Tensor:
-    return torch.tensor(_LUMA, device=device)
+    return torch.tensor(LUMA, device=device)
 
 
 def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
@@ -253,7 +258,7 @@ def _windows(parameters: Parameters) -> tuple[tuple[slice, slice], tuple[slice, 
     return (source[0], source[1]), (target[0], target[1])
 
 
-def _colour_matrix(parameters: Parameters) -> list[list[float]]:
+def colour_matrix(parameters: Parameters) -> list[list[float]]:
     """Brightness, contrast, saturation and hue as one 3x3 matrix; only contrast also needs the frame's mean gray."""
     turn = 2 * math.pi * parameters.hue
     cosine, sine = math.cos(turn), math.sin(turn)
@@ -261,7 +266,7 @@ def _colour_matrix(parameters: Parameters) -> list[list[float]]:
     diagonal = (1 + 2 * cosine) / 3
     after, before = (1 - cosine) / 3 - sine / math.sqrt(3), (1 - cosine) / 3 + sine / math.sqrt(3)
     hue = np.array([[diagonal, after, before], [before, diagonal, after], [after, before, diagonal]])
-    saturation = parameters.saturation * np.eye(3) + (1 - parameters.saturation) * np.tile(_LUMA, (3, 1))
+    saturation = parameters.saturation * np.eye(3) + (1 - parameters.saturation) * np.tile(LUMA, (3, 1))
     return (parameters.brightness * parameters.contrast * saturation @ hue).tolist()
 
 

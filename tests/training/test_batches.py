@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
+
 import pytest
 import torch
 
-from rfkit.data.dataset import InMemory
+from rfkit._checks import DataError
+from rfkit.data.dataset import Dataset, InMemory, Sample
+from rfkit.data.transforms import apply
 from rfkit.training.batches import Batches, epoch_order, held_in_memory
 from rfkit.training.recipe import Recipe, get_recipe
 
@@ -62,6 +69,14 @@ def test_what_does_not_fit_stays_on_disk(patches: type, monkeypatch: pytest.Monk
     assert held_in_memory(data, device=CPU, progress=False) is data
 
 
+def test_processes_share_the_memory(patches: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = patches()
+    # 12 frames of 16x24, 3 colours and a label: 18432 bytes, and half of the free memory may be taken.
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_AVPHYS_PAGES": 40, "SC_PAGE_SIZE": 1024}[name])
+    assert isinstance(held_in_memory(data, device=CPU, progress=False), InMemory)
+    assert held_in_memory(data, device=CPU, progress=False, processes=2) is data
+
+
 def test_scale_one_is_the_frame_size_of_the_recipe(patches: type) -> None:
     # Frames of 16x24 under a recipe made for 32x48: they are enlarged, so that nothing of the crop is empty.
     recipe = get_recipe(
@@ -104,7 +119,155 @@ def test_every_process_needs_a_frame_of_each_batch(patches: type, recipe: Recipe
         Batches(patches(), recipe, seed=0, device=CPU, processes=0)
 
 
-def test_the_global_generator_is_left_alone(patches: type, recipe: Recipe) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_global_generator_is_left_alone(patches: type, recipe: Recipe, workers: int) -> None:
     before = torch.get_rng_state()
-    list(Batches(patches(), recipe, seed=0, device=CPU).epoch(0))
+    list(Batches(patches(), recipe, seed=0, device=CPU, workers=workers).epoch(0))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def _same(first: list[tuple[torch.Tensor, torch.Tensor]], second: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
+    pairs = zip(first, second, strict=True)
+    return all(torch.equal(one[0], other[0]) and torch.equal(one[1], other[1]) for one, other in pairs)
+
+
+def _one_by_one(data: Dataset, recipe: Recipe, epoch: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of an epoch as the definition says."""
+    order, augmentation = epoch_order(5, epoch, len(data)), recipe.augmentation
+    frames = [
+        apply(data[index].image, data[index].label, augmentation.draw(5, epoch=epoch, index=index, size=(16, 24)))
+        for index in order.tolist()
+    ]
+    size = recipe.batch_size
+    return [
+        (torch.stack([image for image, _ in part]), torch.stack([label for _, label in part]))
+        for part in (frames[first : first + size] for first in range(0, len(frames) - size + 1, size))
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_made_ahead_are_those_of_the_definition(patches: type, recipe: Recipe, workers: int) -> None:
+    data = patches(count=11)
+    batches = Batches(data, recipe, seed=5, device=CPU, workers=workers)
+    for epoch in (0, 1, 4):
+        assert _same(list(batches.epoch(epoch)), _one_by_one(data, recipe, epoch))
+    batches.close()
+
+
+def test_epochs_taken_in_turns_are_not_mixed_up(patches: type, recipe: Recipe) -> None:
+    data = patches()
+    batches = Batches(data, recipe, seed=5, device=CPU)
+    first, second = [], []
+    for one, other in zip(batches.epoch(0), batches.epoch(1), strict=True):
+        first.append(one)
+        second.append(other)
+    assert _same(first, _one_by_one(data, recipe, 0))
+    assert _same(second, _one_by_one(data, recipe, 1))
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "rfkit-prefetch"]
+
+
+@pytest.mark.parametrize("how", ["left early", "closed", "dropped", "last epoch"])
+def test_no_thread_is_left_over(patches: type, recipe: Recipe, how: str) -> None:
+    batches = Batches(patches(), get_recipe(recipe, epochs=2), seed=0, device=CPU)
+    if how == "left early":
+        next(batches.epoch(0))
+    else:
+        list(batches.epoch(1 if how == "last epoch" else 0))
+    if how == "closed":
+        assert _threads()
+        batches.close()
+    if how == "dropped":
+        assert _threads()
+        del batches
+    if how == "last epoch":
+        batches.close()
+    assert not _threads()
+
+
+class _Damaged(Dataset):
+    """A frame of this data set cannot be read."""
+
+    def __init__(self, frames: Dataset, error: Exception | None) -> None:
+        self.frames, self.error = frames, error
+        self.name, self.split, self.names, self.classes = frames.name, frames.split, frames.names, frames.classes
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 3 and self.error is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == 3 and self.error is not None:
+            raise self.error
+        return self.frames[index]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "error", [DataError("cannot be decoded"), FileNotFoundError("cannot be decoded"), RuntimeError("cannot be decoded")]
+)
+def test_what_is_wrong_with_a_frame_is_told(patches: type, recipe: Recipe, workers: int, error: Exception) -> None:
+    batches = Batches(_Damaged(patches(), error), recipe, seed=0, device=CPU, workers=workers)
+    with pytest.raises(type(error), match="cannot be decoded"):
+        list(batches.epoch(0))
+    assert not _threads()
+
+
+def test_a_worker_that_dies_is_an_error(patches: type, recipe: Recipe) -> None:
+    batches = Batches(_Damaged(patches(), None), recipe, seed=0, device=CPU, workers=1)
+    with pytest.raises(RuntimeError, match=r"A process that reads batches died: .* fewer than workers=1"):
+        list(batches.epoch(0))
+
+
+def test_a_worker_that_is_killed_is_an_error(patches: type, recipe: Recipe) -> None:
+    # The batches that it has made and that nobody has fetched die with it.
+    epoch = Batches(patches(count=24), recipe, seed=0, device=CPU, workers=1).epoch(0)
+    next(epoch)
+    for child in multiprocessing.active_children():
+        os.kill(child.pid or 0, signal.SIGKILL)
+        child.join()
+    with pytest.raises(RuntimeError, match="A process that reads batches died"):
+        list(epoch)
+
+
+def test_a_worker_outlives_ctrl_c(patches: type, recipe: Recipe) -> None:
+    data = patches()
+    batches = Batches(data, recipe, seed=5, device=CPU, workers=1)
+    epoch = batches.epoch(0)
+    shown = [next(epoch)]
+    for child in multiprocessing.active_children():
+        os.kill(child.pid or 0, signal.SIGINT)
+    assert _same([*shown, *epoch], _one_by_one(data, recipe, 0))
+    batches.close()
+
+
+def test_workers_are_as_many_as_are_needed(patches: type, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(12)), raising=False)
+
+    def workers(data: Dataset, device: str, given: int | None = None, processes: int = 1) -> int:
+        return Batches(data, recipe, seed=0, device=torch.device(device), workers=given, processes=processes).workers
+
+    assert workers(patches(), "cpu") == 0
+    assert workers(InMemory(patches(), progress=False), "cuda") == 0
+    assert workers(patches(), "cuda") == 11
+    assert workers(patches(), "cuda", processes=4) == 2
+    assert workers(patches(), "cuda", given=5) == 5
+    with pytest.raises(ValueError, match="workers=-1 must be at least 0, or None"):
+        workers(patches(), "cpu", given=-1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("held", [False, True])
+def test_batches_on_a_gpu_are_those_of_the_cpu(patches: type, recipe: Recipe, workers: int, held: bool) -> None:
+    gpu = torch.device("cuda")
+    data = patches(count=11)
+    batches = Batches(
+        InMemory(data, device=gpu, progress=False) if held else data, recipe, seed=5, device=gpu, workers=workers
+    )
+    for epoch in range(3):
+        made = list(batches.epoch(epoch))
+        for (images, labels), (expected, expected_labels) in zip(made, _one_by_one(data, recipe, epoch), strict=True):
+            assert (images.cpu().int() - expected.int()).abs().max() <= 1
+            assert (labels.cpu() != expected_labels).float().mean() < 0.02
+    batches.close()
