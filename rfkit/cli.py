@@ -123,7 +123,7 @@ def _add_train(commands: Any) -> None:
     pairs(parser, "--set", "overrides", "replace a number of the recipe, in TOML: batch_size=8, crop_size=[180,240]")
     pairs(parser, "--option", "options", "an option of the network, in TOML: depthwise=true, stem=narrow")
     device_arguments(parser)
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read and augment")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read; default: as many as are needed")
     parser.add_argument("--compile", metavar="MODE", help="compile the network: default, reduce-overhead, max-autotune")
     parser.add_argument("--no-resume", action="store_true", help="a folder that holds a run already is an error")
 

@@ -47,9 +47,7 @@ def apply_together(
     *,
     crop: tuple[int, int],
 ) -> tuple[UInt8[Tensor, "batch 3 crop_height crop_width"], UInt8[Tensor, "batch crop_height crop_width"]]:
-    """The augmented frames as `apply_batch` makes them, to within a level or two of 256; the host waits for nothing.
-
-    The pixels go through matrix products in float16, which holds their 256 levels exactly and the weights to 11 bits.
+    """The augmented frames as `apply_batch` makes them, to within a level of 256; the host waits for nothing.
 
     Args:
         images: Frames of one size.
@@ -74,8 +72,8 @@ def apply_together(
     column_weights, columns, column_inside = _along(places + left, width, images.shape[3])
     inside = row_inside[:, :, None] & column_inside[:, None, :]
 
-    narrow = images.half().flatten(1, 2) @ column_weights.mT
-    pixels = (row_weights[:, None] @ narrow.unflatten(1, images.shape[1:3])).float().flatten(2)
+    narrow = images.float().flatten(1, 2) @ column_weights.mT
+    pixels = (row_weights[:, None] @ narrow.unflatten(1, images.shape[1:3])).flatten(2)
     means = pixels.sum(2) / inside.flatten(1).sum(1, keepdim=True)
     gray = sum(share * means[:, channel : channel + 1] for channel, share in enumerate(LUMA))
     coloured = torch.baddbmm((shift * gray)[:, :, None], packed[:, 6:].unflatten(1, (3, 3)), pixels)
@@ -100,4 +98,4 @@ def _along(places: Tensor, size: Tensor, old: int) -> tuple[Tensor, Tensor, Tens
     # A triangle that is as wide as the step where the frame shrinks: that of `F.interpolate` with anti-aliasing.
     weights = (1 - distance.abs() / step.clamp(min=1)[:, :, None]).clamp_(min=0)
     weights *= (inside / weights.sum(2).clamp(min=1e-6))[:, :, None]
-    return weights.half(), centre.floor().clamp(0, old - 1).long(), inside
+    return weights, centre.floor().clamp(0, old - 1).long(), inside

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from rfkit._checks import check_positive
 from rfkit.data.dataset import Dataset, InMemory
+from rfkit.data.prepared import Prepared
 from rfkit.data.together import apply_together, pack
 from rfkit.data.transforms import apply_batch
 from rfkit.training.prefetch import prefetch
@@ -152,7 +153,8 @@ def epoch_order(seed: int, epoch: int, count: int) -> Int[np.ndarray, " count"]:
 def held_in_memory(data: Dataset, *, device: torch.device, progress: bool = True, processes: int = 1) -> Dataset:
     """The data set decoded once and kept as uint8 where that fits: on the GPU, else in memory, else as it is.
 
-    Each of the `processes` that train together keeps its own copy, so that they share the memory of the computer.
+    Each of the `processes` that train together keeps its own copy, so that they share the memory of the computer. A
+    prepared data set is decoded already, and the system keeps its files in memory, one copy for all.
     """
     if isinstance(data, InMemory):
         return data
@@ -160,6 +162,8 @@ def held_in_memory(data: Dataset, *, device: torch.device, progress: bool = True
     needed = len(data) * (sample.image.nbytes + sample.label.nbytes)
     if device.type == "cuda" and needed < _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
         return InMemory(data, device=device, progress=progress)
+    if isinstance(data, Prepared):
+        return data
     if needed * processes < _MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
         return InMemory(data, progress=progress)
     return data

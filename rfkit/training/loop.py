@@ -95,7 +95,7 @@ def train(
     stop_after: int | None = None,
     checkpoint_minutes: float = 5.0,
     threads: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     compile: str | None = None,
     model_options: dict[str, Any] | None = None,
     progress: bool = True,
@@ -134,7 +134,7 @@ def train(
         stop_after: Stop when so many epochs of the run are done in all.
         checkpoint_minutes: Time between checkpoints; 0: after every step.
         threads: Threads of the CPU while training; None: as they are.
-        workers: Processes that read and augment; 0: this one.
+        workers: Processes that read; 0: a thread of this one. None: as many as a GPU that reads files needs, else 0.
         compile: Mode for `torch.compile` ("default", "reduce-overhead" for CUDA graphs, "max-autotune"); None: eager.
         model_options: Options for `create_model`, where `model` is a name.
         progress: Whether to show bars.
@@ -199,6 +199,7 @@ def train(
         try:
             run.train(min(plan.epochs, stop_after or plan.epochs), interruption, events)
         finally:
+            run.batches.close()
             events.close()
         return run.finish()
 
@@ -215,7 +216,7 @@ class _Run:
         seed: int,
         device: torch.device,
         out: Path,
-        workers: int,
+        workers: int | None,
         compile: str | None,
         scored: Dataset | None,
         evaluate_every: int,
@@ -254,7 +255,9 @@ class _Run:
         )
         self.processes.share(lambda: claim(self.out, identity, resume=resume))
         state = self.processes.share(lambda: load_checkpoint(self.out))
-        self.data = held_in_memory(self.data, device=self.device, progress=self.progress)
+        self.data = held_in_memory(
+            self.data, device=self.device, progress=self.progress, processes=self.processes.count
+        )
         self.batches = Batches(
             self.data,
             self.recipe,
