@@ -26,7 +26,7 @@ ALLOWED = {
     "models": {"nn", "hooks"},
     "plots": {"results"},
     "analysis": {"results", "hooks"},
-    "training": {"models", "data", "metrics", "cost"},
+    "training": {"models", "data", "metrics", "cost", "hooks"},
     "export": set(), "loading": set(), "cli_arguments": {"models"}, "cli_tables": {"results"},
 }  # fmt: skip
 

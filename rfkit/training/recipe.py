@@ -95,6 +95,10 @@ class Recipe:
             slower, and an operator that has none is an error that names it.
         rate_learning_rate: Initial learning rate of learned dilation rates (`rfkit.learn_dilations`), which follows the
             same schedule without weight decay; None: `learning_rate`.
+        contrastive_weight: What `pixel_contrast` between the vectors that the classifier reads is multiplied by before
+            it is added to the loss; each process, and each part of a batch, contrasts its own pixels. 0: none.
+        contrastive_anchors: Most positions of a class that it draws.
+        contrastive_temperature: Its temperature.
         sync_norms: Whether several processes normalise over their batches together, as one process would; one process
             does not change by it.
     """
@@ -132,6 +136,9 @@ class Recipe:
     sync_norms: bool = True
     rate_learning_rate: float | None = None
     evaluation_size: tuple[int, int] | None = None
+    contrastive_weight: float = 0.0
+    contrastive_anchors: int = 50
+    contrastive_temperature: float = 0.1
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
@@ -141,7 +148,8 @@ class Recipe:
             check_choice("class_weights", self.class_weights, ("inverse-log", "median-frequency"))
         elif self.class_weights is not None and not (min(self.class_weights) >= 0 < sum(self.class_weights)):
             raise ValueError(f"class_weights={self.class_weights!r} must not be below 0, and not all be 0.")
-        for field in ("learning_rate", "batch_size", "epochs", "poly_power", "accumulate"):
+        for field in ("learning_rate", "batch_size", "epochs", "poly_power", "accumulate",
+                      "contrastive_temperature"):  # fmt: skip
             check_positive(field, getattr(self, field))
         for field in ("clip_norm", "rate_learning_rate"):
             if getattr(self, field) is not None:
@@ -158,7 +166,9 @@ class Recipe:
         for field in ("momentum", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be in [0, 1).")
-        for field in ("weight_decay", "warmup_steps"):
+        if self.contrastive_anchors < 2:
+            raise ValueError(f"contrastive_anchors={self.contrastive_anchors!r} must be at least 2.")
+        for field in ("weight_decay", "warmup_steps", "contrastive_weight"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field}={getattr(self, field)!r} must not be below 0.")
         _ = self.augmentation
@@ -248,6 +258,46 @@ RECIPES: dict[str, Recipe] = {
             contrast=0.0,
             saturation=0.0,
             precision="bf16",
+        ),
+        # FRM's paper (arXiv 2412.08670) names cross-entropy and a contrastive term; its full text was not at hand. All
+        # else is assumed: weight and temperature 0.1, and the schedule and augmentation of DWRSeg's recipes.
+        Recipe(
+            name="frm-cityscapes",
+            learning_rate=0.01,
+            decay_norms=False,
+            epochs=1000,
+            warmup_steps=1000,
+            loss="cross-entropy",
+            contrastive_weight=0.1,
+            frame_size=(1024, 2048),
+            crop_size=(640, 1280),
+            scale=(0.25, 1.5),
+            evaluation_size=(1024, 2048),
+            precision="bf16",
+        ),
+        Recipe(
+            name="frm-camvid-half",
+            learning_rate=0.01,
+            decay_norms=False,
+            warmup_steps=200,
+            loss="cross-entropy",
+            contrastive_weight=0.1,
+            frame_size=(360, 480),
+            crop_size=(360, 480),
+        ),
+        # RegSeg's CamVid recipe at half the size, and from scratch with the longer schedule that this needs.
+        Recipe(
+            name="regseg-camvid-half",
+            learning_rate=0.05,
+            weight_decay=1e-4,
+            decay_norms=False,
+            batch_size=12,
+            epochs=600,
+            warmup_steps=1000,
+            loss="cross-entropy",
+            frame_size=(360, 480),
+            crop_size=(360, 480),
+            scale=(288 / 720, 1152 / 720),
         ),
     )
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rfkit.data.transforms import normalize
+from rfkit.hooks import observe
 from rfkit.models.learning_dilations import clamp_rates, has_learned_rates, rate_parameters
 from rfkit.training.averaging import MovingAverage
+from rfkit.training.contrastive import find_classifier, pixel_contrast
 from rfkit.training.losses import cross_entropy, ohem_cross_entropy, pixel_weights
 from rfkit.training.processes import ALONE, Processes
 from rfkit.training.recipe import Recipe
@@ -68,6 +71,7 @@ class Stepper:
         processes.take_over(model)
         self.average = MovingAverage(model, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
         self.optimizer = _optimizer(model, recipe, device)
+        self._classifier = find_classifier(model) if recipe.contrastive_weight else ""
         self._learns_rates = has_learned_rates(model)
         self._replicated = processes.replicated(model)
         self._network = self._replicated if compile is None else torch.compile(self._replicated, mode=compile)
@@ -96,8 +100,11 @@ class Stepper:
         for number, (some_images, some_labels) in enumerate(
             zip(images.chunk(parts), labels.chunk(parts), strict=True), start=1
         ):
-            with self._gradients_stay_here(number < parts):
-                loss = self._loss(self._logits(some_images), some_labels, total)
+            with self._gradients_stay_here(number < parts), self._embeddings() as embeddings:
+                logits = self._logits(some_images)
+                loss = self._loss(logits, some_labels, total)
+                if embeddings is not None:
+                    loss = loss + self._contrast(embeddings[0], logits, some_labels, step)
                 # The processes' gradients are averaged, while their losses add up.
                 (loss * self.processes.count).backward()
             losses.append(loss.detach())
@@ -142,6 +149,29 @@ class Stepper:
             **shared,
         )
         return loss / recipe.accumulate
+
+    @contextmanager
+    def _embeddings(self) -> Iterator[list[Tensor] | None]:
+        """While open, what the classifier reads goes into the list; None where the recipe has no contrastive term."""
+        if not self.recipe.contrastive_weight:
+            yield None
+            return
+        seen: list[Tensor] = []
+        with observe(self.model, self._classifier, lambda _name, inputs, _output: seen.append(inputs[0])):
+            yield seen
+
+    def _contrast(self, embeddings: Tensor, logits: Tensor, labels: Tensor, step: int) -> Tensor:
+        recipe = self.recipe
+        generator = torch.Generator(self.device).manual_seed(_step_seed(self.seed, step, self.processes.rank))
+        loss = pixel_contrast(
+            embeddings,
+            labels,
+            logits=logits,
+            anchors=recipe.contrastive_anchors,
+            temperature=recipe.contrastive_temperature,
+            generator=generator,
+        )
+        return recipe.contrastive_weight * loss / (recipe.accumulate * self.processes.count)
 
     def _total_weight(self, labels: Tensor) -> Tensor | None:
         """What the pixels of the whole batch weigh, where these are a part of it or are taken in parts."""
