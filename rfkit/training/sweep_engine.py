@@ -6,13 +6,18 @@ import contextlib
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Engine", "Outcome", "RayEngine", "train_one", "using_ray"]
+from rfkit.training.locks import locked
 
+__all__ = ["LOCK", "Engine", "Outcome", "RayEngine", "train_one", "using_ray"]
+
+LOCK = ".lock"
+
+_ATTEMPTS = 3
 # Ray's least; runs hand nothing but their outcome through it.
 _OBJECT_STORE = 80 * 2**20
 
@@ -45,17 +50,18 @@ class Engine(Protocol):
 
 
 def train_one(settings: dict[str, Any]) -> Outcome:
-    """Train a run in this process; an error is an outcome."""
+    """Train a run in this process, with its folder locked meanwhile; an error is an outcome."""
     from rfkit.training.loop import train
 
-    draw: Callable[[Path], None] | None = settings.get("on_checkpoint")
+    folder, draw = Path(settings["out"]), settings.get("on_checkpoint")
     try:
-        try:
-            train(progress=False, **settings)
-        finally:
-            # The epochs up to an error as well.
-            if draw is not None:
-                draw(Path(settings["out"]))
+        with locked(folder / LOCK):
+            try:
+                train(progress=False, **settings)
+            finally:
+                # The epochs up to an error as well.
+                if draw is not None:
+                    draw(folder)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
     except Exception:
@@ -150,6 +156,15 @@ def _connect(ray: Any, address: str | None, *, least_cpus: int) -> None:
     if address is not None:
         ray.init(address=address, **quiet)
         return
-    # "local": Ray would otherwise join a cluster that it finds.
     cpus = max(os.cpu_count() or 1, least_cpus)
-    ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
+    for _ in range(_ATTEMPTS):
+        try:
+            # "local": Ray would otherwise join a cluster that it finds.
+            ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
+            return
+        except Exception as error:
+            # Ray waits for its own processes for half a minute, which a busy machine may need twice.
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    raise TimeoutError(f"Ray did not start in {_ATTEMPTS} attempts; the machine may be too busy.")

@@ -327,15 +327,19 @@ def _varied_names(variants: Sequence[Mapping[str, Any]], grid: Mapping[str, Any]
 def _run_name(label: str, point: Mapping[str, Any], seed: int) -> str:
     """Label, values of the grid and seed, in characters that every file system takes."""
     ends = Counter(key.rpartition(".")[2] for key in point)
-    parts = [label]
+    parts = [_safe(label)]
     for key, value in point.items():
         end = key.rpartition(".")[2]
         text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), sort_keys=True)
-        parts.append(f"{end if ends[end] == 1 else key}={text}")
-    name = "-".join(re.sub(r"[^A-Za-z0-9.,+=-]+", "_", part).strip("_.") or "_" for part in [*parts, f"seed{seed}"])
+        parts.append(f"{end if ends[end] == 1 else key}={_safe(text)}")
+    name = "-".join([*parts, f"seed{seed}"])
     if len(name) > _LONGEST_NAME:
         name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}-seed{seed}"
     return name
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.,+=-]+", "_", text).strip("_.") or "_"
 
 
 def _check_names(runs: Sequence[SweepRun]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -223,4 +224,5 @@ def _log_lines(folder: Path) -> list[str]:
 
 def _last_line(path: Path) -> str:
     text = path.read_text(encoding="utf-8").strip() if path.exists() else ""
-    return text.splitlines()[-1] if text else ""
+    # "package.module.SomeError: what happened": the class says enough.
+    return re.sub(r"^[\w.]+\.(?=\w+:)", "", text.splitlines()[-1]) if text else ""

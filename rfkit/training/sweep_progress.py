@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tqdm.auto import tqdm
 
 from rfkit._files import write_text
 from rfkit.results.sweep import COLUMNS, SweepResults
-from rfkit.training.sweep_engine import Engine, Outcome
+from rfkit.training.locks import locked
+from rfkit.training.sweep_engine import LOCK, Engine, Outcome
 from rfkit.training.sweep_plan import ERROR, PlannedRun, RunState, SweepPlan
 
 __all__ = ["RESULTS", "SweepProgress"]
@@ -24,6 +26,8 @@ RESULTS = "results.csv"
 _SECONDS_BETWEEN_LOOKS = 1.0
 # After a Ctrl-C a run ends its step, or the scoring that it is at, and writes a checkpoint.
 _SECONDS_TO_STOP = 600.0
+# The processes of a sweep that was killed outlive it for a few seconds.
+_SECONDS_TO_DIE = 60.0
 
 
 class SweepProgress:
@@ -43,7 +47,7 @@ class SweepProgress:
         self, plan: SweepPlan, *, retry: bool, progress: bool, on_checkpoint: Callable[[Path], None] | None
     ) -> None:
         self._plan, self._progress, self._on_checkpoint = plan, progress, on_checkpoint
-        self._states = {run.name: run.state() for run in plan.runs}
+        self._states = {run.name: _settled(run) for run in plan.runs}
         self._running: dict[str, PlannedRun] = {}
         again = {"waiting", "failed"} if retry else {"waiting"}
         self.waiting = [run for run in plan.runs if self._state(run).status in again and not self._state(run).foreign]
@@ -159,7 +163,7 @@ class SweepProgress:
             "seed": run.run.seed,
             "status": status,
             "miou": card.scores.get("miou") if card is not None and status == "finished" else None,
-            "epochs": state.epochs,
+            "epochs": run.done_epochs() if status == "running" else state.epochs,
             "horizon_epochs": recipe.epochs,
             "steps": 0 if card is None else card.steps,
             "height": recipe.crop_size[0],
@@ -174,10 +178,18 @@ class SweepProgress:
         }
 
 
+def _settled(run: PlannedRun) -> RunState:
+    """The state of a run once no process of a sweep that was killed is at work in its folder."""
+    if not run.folder.exists():
+        return run.state()
+    with locked(run.folder / LOCK, patience=_SECONDS_TO_DIE):
+        return run.state()
+
+
 def _told(state: RunState) -> str:
     if state.status == "failed":
         return f"failed: {state.error}"
     miou = None if state.card is None else state.card.scores.get("miou")
     scored = "" if miou is None else f"mIoU {100 * miou:.1f}, "
     ended = "" if state.status == "finished" else "stopped, "
-    return f"{ended}{scored}{state.epochs} epochs, {state.seconds / 60:.1f} minutes"
+    return f"{ended}{scored}{state.epochs} epochs, {timedelta(seconds=round(state.seconds))}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from rfkit._checks import check_positive
 from rfkit.results.sweep import SweepResults
+from rfkit.training.locks import LockedError, locked
 from rfkit.training.sweep_engine import using_ray
 from rfkit.training.sweep_plan import plan_sweep
 from rfkit.training.sweep_progress import SweepProgress
@@ -94,22 +92,12 @@ def sweep(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a sweep's folder; it goes with the process that holds it, however that ends.
-
-    Raises:
-        ValueError: Another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a+", encoding="utf-8") as file:
+    """The folder for this sweep alone."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
+            stack.enter_context(locked(folder / _LOCK))
+        except LockedError as error:
             raise ValueError(
-                f"out={str(folder)!r}: another sweep is at work there ({file.read().strip()}); wait for it, or give "
-                "another folder."
+                f"out={str(folder)!r}: another sweep is at work there ({error}); wait for it, or give another folder."
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
         yield
