@@ -17,7 +17,15 @@ __all__ = ["LOCK", "Engine", "Outcome", "RayEngine", "train_one", "using_ray"]
 
 LOCK = ".lock"
 
-_ATTEMPTS = 3
+_ATTEMPTS = 5
+# Read by Ray when it is imported or started: nothing is reported to its makers; no process is started before it is
+# needed, since they would all want the CPUs at once; CUDA_VISIBLE_DEVICES is left alone for a run without a GPU.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 # Ray's least; runs hand nothing but their outcome through it.
 _OBJECT_STORE = 80 * 2**20
 
@@ -135,8 +143,8 @@ def using_ray(
         ConnectionError: There is no cluster at `address`.
         ValueError: A run needs more than any machine has.
     """
-    # Read by Ray when it is imported.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -163,7 +171,7 @@ def _connect(ray: Any, address: str | None, *, least_cpus: int) -> None:
             ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
             return
         except Exception as error:
-            # Ray waits for its own processes for half a minute, which a busy machine may need twice.
+            # Ray gives its own processes half a minute, which is short on a busy machine. What it left ends with us.
             if "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
