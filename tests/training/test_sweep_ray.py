@@ -23,7 +23,7 @@ import sys
 from rfkit.training.sweeps import sweep
 sweep(sys.argv[1], out=sys.argv[2], jobs=2, threads=1)
 """
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
 @pytest.fixture
