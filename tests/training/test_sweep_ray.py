@@ -38,7 +38,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
             begun.append(
                 subprocess.Popen(
                     [sys.executable, "-c", CODE, str(path), str(tmp_path / "out")],
-                    env=environment, stdout=log, stderr=log, text=True, start_new_session=True,
+                    env=environment, stdout=log, stderr=log, text=True, process_group=0,
                 )
             )  # fmt: skip
         return begun[-1]
