@@ -50,6 +50,7 @@ _HOME = {
     "plot_rate_trajectories": "rfkit.plots.dilation_rates",
     "plot_rate_trajectories_by_stage": "rfkit.plots.dilation_rates",
     "train": "rfkit.api",
+    "sweep": "rfkit.api",
     "evaluate": "rfkit.api",
     "predict": "rfkit.training.prediction",
     "branch_weights": "rfkit.analysis.branches",

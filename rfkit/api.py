@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfkit._files import replacing
-
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from rfkit.models.weights import Card
     from rfkit.paper.manifest import Manifest
     from rfkit.results.branches import BranchStatistic, BranchWeights
+    from rfkit.results.sweep import SweepResults
     from rfkit.training.evaluation import Scores
     from rfkit.training.loop import RunResult
 
@@ -26,6 +25,7 @@ __all__ = [
     "plot_attribution",
     "plot_branch_weights",
     "plot_region_maps",
+    "sweep",
     "train",
 ]
 
@@ -265,33 +265,44 @@ def train(model: str | nn.Module, data: str | Dataset, *, out: str | Path, **opt
     Example:
         ``rfkit.train("dwrseg_b", "camvid", root="CamVid", out="runs/b", evaluation="test").scores.miou``
     """
+    from rfkit.plots.run_curves import draw_run_curves
     from rfkit.training.loop import train as run
     from rfkit.training.processes import is_first_process
 
     try:
-        return run(model, data, out=out, **{"on_checkpoint": _draw_curves, **options})
+        return run(model, data, out=out, **{"on_checkpoint": draw_run_curves, **options})
     finally:
         if is_first_process():
-            _draw_curves(Path(out))
+            draw_run_curves(out)
 
 
-def _draw_curves(folder: Path) -> None:
-    """Draw the log of a run folder, if it holds an epoch yet."""
-    import matplotlib.pyplot as plt
-    import pandas as pd
+def sweep(file: str | Path, *, out: str | Path | None = None, **options: Any) -> SweepResults:
+    """Train every run of a sweep file that is not finished yet, and give the table of all; again, it goes on.
 
-    log = folder / "log.csv"
-    if not log.exists():
-        return
-    frame = pd.read_csv(log)
-    if len(frame):
-        from rfkit.plots.curves import plot_curves
+    `rfkit.training.sweeps.sweep` does the work and documents every option; `rfkit.training.sweep_file.read_sweep` says
+    what the file holds. This call also draws `curves.png` in each run folder.
 
-        figure = plot_curves(frame, title=folder.name)
-        with replacing(folder / "curves.png") as temporary:
-            figure.savefig(temporary, dpi=150)
-        # Left open, a notebook would show it.
-        plt.close(figure)
+    Args:
+        file: a TOML file, or the name of a sweep that ships.
+        out: the sweep's folder; None: `runs/NAME`.
+        **options: `data`, `root`, `epochs`, `seeds`, `overrides` instead of what the file says; `jobs`, `threads`,
+            `gpus_per_run`, `address` of the machines; `retry`, `progress`.
+
+    Returns:
+        A row a run, finished or not: `to_frame()`, and `summary()` over the seeds.
+
+    Raises:
+        rfkit._checks.DataError: the file, or a run that it means, is not as it must be; nothing was started.
+        ValueError: an argument is not allowed, or another sweep is at work in `out`.
+        KeyboardInterrupt: on Ctrl-C, after the runs under way have written a checkpoint; the same call goes on.
+
+    Example:
+        ``rfkit.sweep("activations.toml", root="CamVid", jobs=2).summary()``
+    """
+    from rfkit.plots.run_curves import draw_run_curves
+    from rfkit.training.sweeps import sweep as run
+
+    return run(file, out=out, **{"on_checkpoint": draw_run_curves, **options})
 
 
 def evaluate(

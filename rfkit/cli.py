@@ -24,6 +24,7 @@ from rfkit.cli_arguments import (
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
 from rfkit.cli_speed import add_benchmark, add_export
+from rfkit.cli_sweep import add_sweep
 
 if TYPE_CHECKING:
     from rfkit.models.weights import Card
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(commands)
     add_data(commands)
     _add_train(commands)
+    add_sweep(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_branches(commands)

@@ -69,7 +69,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _print_plan(arguments.file, settings)
         return 0
-    from rfkit.api_sweep import sweep
+    from rfkit.api import sweep
 
     try:
         results = sweep(
