@@ -134,9 +134,9 @@ def unwritten(error: OSError, folder: Path, *, step: int) -> OSError:
 def _space(path: Path) -> str:
     """What is free where `path` is, and what it takes if it is about as large as the file of that name."""
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    parts = [f"{shutil.disk_usage(there).free / 1e6:.3g} MB free"]
+    parts = [f"{shutil.disk_usage(there).free / 1e6:,.2f} MB free"]
     if path.is_file():
-        parts.append(f"about {path.stat().st_size / 1e6:.3g} MB needed")
+        parts.append(f"about {path.stat().st_size / 1e6:,.2f} MB needed")
     return ", ".join(parts)
 
 

@@ -88,15 +88,14 @@ def _kill(runs: Runs, folder: Path, *, kills: int, processes: int, average: floa
     generator = np.random.default_rng(processes)
     job = {"processes": processes, "average": average}
     whole = folder / "whole"
+    # A run that is done stays as it is.
     lives = [runs.train(whole, **job) for _ in range(2)]
     assert [code for life in lives for code in life["codes"]] == [0] * 2 * processes
-    # All of a run, and what its start and end take without a step between.
-    long, short = (life["seconds"] for life in lives)
     phases, ended, finished, out, step = collections.Counter(), 0, 0, folder / "run0", 0
     while phases.total() < kills:
-        left = short + (long - short) * (1 - step / STEPS)
         victims = _victims(generator, processes)
-        life = runs.train(out, **job, kill=victims, after=generator.uniform(0, left))
+        # A run that has less left than that gets to its end, and another one is begun.
+        life = runs.train(out, **job, kill=victims, after=generator.uniform(0, lives[0]["seconds"]))
         hit = [rank for rank in victims if life["codes"][rank] == -signal.SIGKILL]
         if hit:
             phases[life["phases"][min(hit)]] += 1
