@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,7 +196,9 @@ def train(
         try:
             run.train(min(plan.epochs, stop_after or plan.epochs), interruption, events)
         finally:
-            events.close()
+            # On a full disk this fails as well, and must not take the place of the error that says more.
+            with suppress(OSError):
+                events.close()
         return run.finish()
 
 
