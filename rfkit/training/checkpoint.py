@@ -31,6 +31,7 @@ DAMAGED = "checkpoint-damaged.pt"
 
 _FORMAT = 1
 _KEYS = {"format", "step", "model", "optimizer", "log", "epoch_loss", "epoch_seconds"}
+_FOLDER = 0x10  # attribute of a part of a ZIP archive
 # What sets optimisers apart, of all that they keep for a group of parameters; the learning rate is set in each step.
 _OF_RECIPE = ("momentum", "betas", "weight_decay")
 
@@ -142,6 +143,9 @@ def _read(path: Path) -> dict[str, Any]:
     """The checked content of a file; a `ValueError` that is no `DataError` says how it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch would take a part that is marked as a folder for whatever the memory holds.
+            if any(part.compress_type or part.external_attr & _FOLDER for part in archive.infolist()):
+                raise ValueError("its list of parts is damaged")
             # torch.save stores checksums, but torch.load does not look at them.
             damaged = archive.testzip()
     except zipfile.BadZipFile as error:

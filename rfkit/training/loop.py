@@ -368,6 +368,8 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
+            if ("average" in state) != (self.stepper.average is not None):
+                raise ValueError("only one of the two has a moving average")
             self.model.load_state_dict(state["model"])
             restore_optimizer(self.stepper.optimizer, state["optimizer"])
             if self.stepper.average is not None:

@@ -1,9 +1,11 @@
 """Training runs for test_kill.py, to be killed.
 
 Each line read is a job (JSON): "out", the run folder; "processes", how many train together; "average", the recipe's
-`ema_decay`; "kill", the ranks to kill, "after" so many seconds. The line printed then (JSON) says of each process its
-exit code ("codes") and what it was doing last ("phases"), how long all took ("seconds"), and whether one that was left
-over had to be ended as torchrun does ("ended").
+`ema_decay`; "kill", the ranks to kill; "after", when, in seconds from the start, or from where the first process comes
+to the phase "aim"; "room", bytes that a file may have.
+The line printed then (JSON) says of each process its exit code ("codes") and its error ("errors"); what the first was
+doing at the kill ("phase"); how long all took ("seconds"); and whether one that was left over had to be ended, as
+torchrun does ("ended").
 The processes are forked from this one, so that torch is imported once.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import resource
 import signal
 import socket
 import sys
@@ -31,6 +34,10 @@ from rfkit.data.dataset import Dataset, Sample
 PHASES = ("start", "step", "checkpoint", "weights", "log", "end")
 # What is left of processes that train together ends by itself within this time, or is made to.
 PATIENCE = 1.0
+# A phase that does not come, such as a checkpoint in a run that is done, is not waited for any longer.
+LONGEST = 5.0
+# Memory that outlives a process: its phase in the first byte, then its error.
+ROOM = 4096
 
 
 class Noise(Dataset):
@@ -73,18 +80,18 @@ def _train(job: dict[str, Any]) -> None:
     )
 
 
-def _say_what_is_done(marks: mmap.mmap, rank: int) -> None:
+def _say_what_is_done(marks: mmap.mmap, place: int) -> None:
     """Write the phase this process is in to memory that outlives it."""
 
     def said(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            before = marks[rank]
+            before = marks[place]
             if before == PHASES.index("end"):
                 return function(*arguments, **options)
-            marks[rank] = PHASES.index(phase)
+            marks[place] = PHASES.index(phase)
             answer = function(*arguments, **options)
             if phase != "end":
-                marks[rank] = before
+                marks[place] = before
             return answer
 
         return call
@@ -106,10 +113,13 @@ def _start(job: dict[str, Any], marks: mmap.mmap, rank: int, port: int) -> int:
             names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
             values = (rank, rank, job["processes"], "127.0.0.1", port)
             os.environ.update({name: str(value) for name, value in zip(names, values, strict=True)})
-        _say_what_is_done(marks, rank)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["room"] or resource.RLIM_INFINITY,) * 2)
+        _say_what_is_done(marks, rank * ROOM)
         _train(job)
         code = 0
-    except BaseException:
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}".encode()[: ROOM - 1]
+        marks[rank * ROOM + 1 : rank * ROOM + 1 + len(said)] = said
         traceback.print_exc()
     finally:
         os._exit(code)
@@ -120,15 +130,31 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    marks = mmap.mmap(-1, job["processes"])
+    marks = mmap.mmap(-1, job["processes"] * ROOM)
     children = [_start(job, marks, rank, port) for rank in range(job["processes"])]
     if job["kill"]:
-        time.sleep(max(0.0, begun + job["after"] - time.monotonic()))
+        _wait(job, marks, begun)
         for rank in job["kill"]:
             os.kill(children[rank], signal.SIGKILL)
+    phase = PHASES[marks[0]]
     codes, ended = _await(children, patient=not job["kill"])
-    phases = [PHASES[marks[rank]] for rank in range(job["processes"])]
-    return {"codes": codes, "phases": phases, "ended": ended, "seconds": time.monotonic() - begun}
+    said = [marks[rank * ROOM : (rank + 1) * ROOM] for rank in range(job["processes"])]
+    return {
+        "codes": codes,
+        "phase": phase,
+        "errors": [text[1:].rstrip(b"\0").decode() for text in said],
+        "seconds": time.monotonic() - begun,
+        "ended": ended,
+    }
+
+
+def _wait(job: dict[str, Any], marks: mmap.mmap, begun: float) -> None:
+    """Wait for the moment to kill."""
+    if job["aim"] is not None:
+        while PHASES[marks[0]] != job["aim"] and time.monotonic() < begun + LONGEST:
+            time.sleep(0.0002)
+        begun = time.monotonic()
+    time.sleep(max(0.0, begun + job["after"] - time.monotonic()))
 
 
 def _await(children: list[int], *, patient: bool) -> tuple[list[int], bool]:
@@ -158,3 +184,5 @@ with tempfile.TemporaryDirectory() as scratch:
     _train({"out": scratch, "average": 0.9})
 for line in sys.stdin:
     print(json.dumps(_run(json.loads(line))), flush=True)
+# What torch takes apart at its end takes seconds.
+os._exit(0)

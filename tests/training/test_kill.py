@@ -23,6 +23,7 @@ from rfkit.training.checkpoint import load_checkpoint
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 ROOT = Path(__file__).parents[2]
+PHASES = ("start", "step", "checkpoint", "weights", "log", "end")
 EPOCHS = 4
 STEPS_PER_EPOCH = 5
 STEPS = EPOCHS * STEPS_PER_EPOCH
@@ -47,7 +48,16 @@ class Runs:
 
     def train(self, out: Path, **job: Any) -> dict[str, Any]:
         """How the processes ended that trained into `out`."""
-        job = {"out": str(out), "processes": 1, "average": None, "kill": [], "after": 0.0, **job}
+        job = {
+            "out": str(out),
+            "processes": 1,
+            "average": None,
+            "kill": [],
+            "after": 0.0,
+            "aim": None,
+            "room": None,
+            **job,
+        }
         self._source.stdin.write(json.dumps(job) + "\n")
         self._source.stdin.flush()
         return json.loads(self._source.stdout.readline())
@@ -80,7 +90,21 @@ def test_killed_a_hundred_times_ends_with_the_same_weights(
     report = _kill(runs, tmp_path, kills=100, processes=processes, average=average)
     with capsys.disabled():
         print(f"\n{processes} process(es), {time.monotonic() - begun:.0f} s: {json.dumps(report)}")
-    assert set(report["phases"]) >= {"start", "step", "checkpoint", "weights", "end"}, "no part of a run was left out"
+    assert set(report["phases"]) == set(PHASES), "no part of a run was left out"
+
+
+def test_a_full_disk_ends_all_processes(runs: Runs, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert runs.train(whole, processes=2)["codes"] == [0, 0]
+    # The first checkpoint holds no momentum yet, and fits.
+    life = runs.train(broken, processes=2, room=(whole / "checkpoint.pt").stat().st_size - 2000)
+    assert life["codes"] == [1, 1]
+    assert not life["ended"], "both end by themselves"
+    said = f"OSError: {broken / 'checkpoint.pt'} could not be written: File too large ("
+    assert all(error.startswith(said) for error in life["errors"])
+    assert all("The checkpoint of step 0 is intact" in error for error in life["errors"])
+    assert runs.train(broken, processes=2)["codes"] == [0, 0]
+    _assert_same(whole, broken)
 
 
 def _kill(runs: Runs, folder: Path, *, kills: int, processes: int, average: float | None) -> dict[str, Any]:
@@ -94,11 +118,16 @@ def _kill(runs: Runs, folder: Path, *, kills: int, processes: int, average: floa
     phases, ended, finished, out, step = collections.Counter(), 0, 0, folder / "run0", 0
     while phases.total() < kills:
         victims = _victims(generator, processes)
-        # A run that has less left than that gets to its end, and another one is begun.
-        life = runs.train(out, **job, kill=victims, after=generator.uniform(0, lives[0]["seconds"]))
+        if phases.total() % 2:
+            # Some parts of a run are short, and are hit by aiming at them alone.
+            moment = {"aim": PHASES[phases.total() // 2 % len(PHASES)], "after": generator.uniform(0, 0.01)}
+        else:
+            # A run that has less left than that gets to its end, and another one is begun.
+            moment = {"after": generator.uniform(0, lives[0]["seconds"])}
+        life = runs.train(out, **job, kill=victims, **moment)
         hit = [rank for rank in victims if life["codes"][rank] == -signal.SIGKILL]
         if hit:
-            phases[life["phases"][min(hit)]] += 1
+            phases[life["phase"]] += 1
             ended += life["ended"]
         step = _look_at(out, at_least=step)
         if not any(life["codes"]):
