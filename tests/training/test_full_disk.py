@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rfkit.cli import main
 from rfkit.data import scenes
-from rfkit.training.checkpoint import CHECKPOINT, load_checkpoint
+from rfkit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from rfkit.training.folder import LOG_COLUMNS, unwritten
 from rfkit.training.loop import RunResult
 
@@ -107,6 +108,18 @@ def test_a_full_disk(run: Run, tmp_path: Path) -> None:
             run(out=out, checkpoint_minutes=0)
         filler.unlink()
         assert _bytes(run(out=out)) == _bytes(whole)
+
+
+@pytest.mark.parametrize("room", [0, 100_000, 900_000])
+def test_a_large_checkpoint_fails_with_the_reason_wherever_the_disk_is_full(tmp_path: Path, room: int) -> None:
+    state = {"step": 1, "epoch_loss": 0.0, "epoch_seconds": 0.0, "log": [], "optimizer": {}}
+    with (
+        # torch raises an error of its own archive where a write in the middle fails.
+        _files_of_at_most(room),
+        pytest.raises(OSError, match=rf"File too large: '{tmp_path / CHECKPOINT}'"),
+    ):
+        save_checkpoint(tmp_path, {**state, "model": {"first": torch.ones(125_000), "second": torch.ones(125_000)}})
+    assert not list(tmp_path.iterdir())
 
 
 def test_events_that_do_not_fit_stop_the_run_too(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
