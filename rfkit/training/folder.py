@@ -142,7 +142,8 @@ def _space(path: Path) -> str:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of a process that was killed while it wrote."""
-    for name in ("checkpoint", *(Path(name).stem for name in (RECIPE, ENVIRONMENT, LOG, WEIGHTS))):
+    # Rates are written where the network learns dilation rates, curves by who draws the log.
+    for name in ("checkpoint", "rates", "curves", *(Path(name).stem for name in (RECIPE, ENVIRONMENT, LOG, WEIGHTS))):
         for path in folder.glob(f".{name}.*"):
             path.unlink()
 
