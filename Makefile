@@ -16,12 +16,13 @@ STAMP = $(VENV)/.rfkit-installed
 # No display is needed, and a user's own matplotlib backend does not matter here.
 export MPLBACKEND = Agg
 
-.PHONY: help install figures test notebooks lint constraints clean distclean
+.PHONY: help install figures test kill-test notebooks lint constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make figures      build every figure and table into figures/'
 	@echo 'make test         run the tests'
+	@echo 'make kill-test    kill training runs a hundred times, on one process and on two, and compare what they end with'
 	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make install      set up $(VENV) and nothing else'
@@ -44,6 +45,9 @@ figures: $(STAMP)
 
 test: $(STAMP)
 	$(RUN) -m pytest $(TEST_ARGS)
+
+kill-test: $(STAMP)
+	$(RUN) -m pytest -m slow tests/training/test_kill.py $(TEST_ARGS)
 
 notebooks: $(STAMP)
 	$(RUN) -m pytest -m notebook tests/test_notebooks.py $(TEST_ARGS)

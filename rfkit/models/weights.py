@@ -153,6 +153,7 @@ def read_weights(path: str | Path) -> WeightsFile:
 
     Raises:
         FileNotFoundError: there is no such file.
+        PermissionError: it may not be read.
         rfkit._checks.DataError: the file is truncated, of another kind, or from a newer version.
     """
     path = Path(path)
@@ -167,6 +168,8 @@ def read_card(path: str | Path) -> Card:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file.")
+    # safetensors says of a file that may not be read that there is none.
+    path.open("rb").close()
     try:
         with safe_open(path, framework="pt") as handle:
             header = handle.metadata() or {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,17 @@ from rfkit.data.dataset import Dataset
 from rfkit.training.recipe import Recipe
 
 __all__ = [
-    "ENVIRONMENT", "LOG", "LOG_COLUMNS", "RECIPE", "WEIGHTS", "add_session", "claim", "run_identity", "write_log",
+    "ENVIRONMENT", "LOG", "LOG_COLUMNS", "RECIPE", "WEIGHTS", "add_session", "claim", "run_identity", "unwritten",
+    "write_log",
 ]  # fmt: skip
 
 RECIPE = "recipe.json"
 ENVIRONMENT = "environment.json"
 LOG = "log.csv"
 WEIGHTS = "weights.safetensors"
+
+# No space, over the quota, over the largest size allowed.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 LOG_COLUMNS = (
     "epoch", "step", "learning_rate", "loss", "miou", "images_per_second", "seconds", "total_seconds",
@@ -107,9 +113,37 @@ def write_log(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_text(folder / LOG, text.getvalue())
 
 
+def unwritten(error: OSError, folder: Path, *, step: int) -> OSError:
+    """The error that says what could not be written, what is intact, and how to go on.
+
+    Args:
+        error: What a write into the folder raised.
+        folder: Run folder.
+        step: Of the newest checkpoint; negative if there is none yet.
+    """
+    path, reason = Path(error.filename or folder), error.strerror or str(error)
+    if error.errno in _FULL:
+        reason += f" ({_space(path)})"
+    intact = f"The checkpoint of step {step} is" if step >= 0 else "What was in the folder before is"
+    repair = "make room" if error.errno in _FULL else "put that right"
+    return OSError(
+        f"{path} could not be written: {reason}. {intact} intact: to go on, {repair} and make the same call again."
+    )
+
+
+def _space(path: Path) -> str:
+    """What is free where `path` is, and what it takes if it is about as large as the file of that name."""
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    parts = [f"{shutil.disk_usage(there).free / 1e6:,.2f} MB free"]
+    if path.is_file():
+        parts.append(f"about {path.stat().st_size / 1e6:,.2f} MB needed")
+    return ", ".join(parts)
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of a process that was killed while it wrote."""
-    for name in ("checkpoint", *(Path(name).stem for name in (RECIPE, ENVIRONMENT, LOG, WEIGHTS))):
+    # Rates are written where the network learns dilation rates, curves by who draws the log.
+    for name in ("checkpoint", "rates", "curves", *(Path(name).stem for name in (RECIPE, ENVIRONMENT, LOG, WEIGHTS))):
         for path in folder.glob(f".{name}.*"):
             path.unlink()
 

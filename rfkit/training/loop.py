@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from rfkit.models.registry import create_model
 from rfkit.models.weights import load_weights, save_weights
 from rfkit.training.batches import Batches, count_steps, held_in_memory
 from rfkit.training.cards import make_card
-from rfkit.training.checkpoint import CHECKPOINT, DivergenceError, load_checkpoint, save_checkpoint
+from rfkit.training.checkpoint import CHECKPOINT, DivergenceError, load_checkpoint, restore_optimizer, save_checkpoint
 from rfkit.training.environment import describe_environment
 from rfkit.training.evaluation import Scores, evaluate
 from rfkit.training.events import Events
-from rfkit.training.folder import LOG_COLUMNS, WEIGHTS, add_session, claim, run_identity, write_log
+from rfkit.training.folder import LOG_COLUMNS, WEIGHTS, add_session, claim, run_identity, unwritten, write_log
 from rfkit.training.interruption import Interruption
 from rfkit.training.losses import weigh_classes
 from rfkit.training.memory import kept_memory
@@ -200,7 +200,9 @@ def train(
             run.train(min(plan.epochs, stop_after or plan.epochs), interruption, events)
         finally:
             run.batches.close()
-            events.close()
+            # On a full disk this fails as well, and must not take the place of the error that says more.
+            with suppress(OSError):
+                events.close()
         return run.finish()
 
 
@@ -253,7 +255,7 @@ class _Run:
         identity = run_identity(
             self.model, self.data, self.recipe, seed=self.seed, steps_per_epoch=self.steps_per_epoch
         )
-        self.processes.share(lambda: claim(self.out, identity, resume=resume))
+        self._write(lambda: claim(self.out, identity, resume=resume))
         state = self.processes.share(lambda: load_checkpoint(self.out))
         self.data = held_in_memory(
             self.data, device=self.device, progress=self.progress, processes=self.processes.count
@@ -279,7 +281,7 @@ class _Run:
         )
         if state is not None:
             self._restore(state)
-        self.processes.share(self._begin_session)
+        self._write(self._begin_session)
         if state is None:
             self.checkpoint()
 
@@ -301,7 +303,7 @@ class _Run:
                     self.epoch_seconds = time.monotonic() - begun
                     self._show(bar, epoch)
                     if last:
-                        events.add(self._end_epoch(epoch))
+                        self._end_epoch(epoch, events)
                     if pause:
                         self._look_up(interruption)
 
@@ -314,7 +316,7 @@ class _Run:
             if self.processes.first:
                 load_weights(reloaded, self.out / WEIGHTS)
             scores = self._evaluate(reloaded)
-            self.processes.share(lambda: self._save_weights(scores))
+            self._write(lambda: self._save_weights(scores))
         if result is not self.model:
             self.model.load_state_dict(result.state_dict())
         return RunResult(
@@ -331,8 +333,19 @@ class _Run:
     def checkpoint(self) -> None:
         """Write the state of the run, and its weights as others read them."""
         self._read_losses()
-        self.processes.share(self._write_checkpoint)
+        self._write(self._write_checkpoint)
         self._saved_at = time.monotonic()
+
+    def _write(self, files: Callable[[], None]) -> None:
+        """Have the first process write; where it cannot, all stop with an error that says how to go on."""
+
+        def written() -> None:
+            try:
+                files()
+            except OSError as error:
+                raise unwritten(error, self.out, step=self._saved_step) from error
+
+        self.processes.share(written)
 
     def _write_checkpoint(self) -> None:
         if self.step != self._saved_step:
@@ -369,8 +382,10 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
+            if ("average" in state) != (self.stepper.average is not None):
+                raise ValueError("only one of the two has a moving average")
             self.model.load_state_dict(state["model"])
-            self.stepper.optimizer.load_state_dict(state["optimizer"])
+            restore_optimizer(self.stepper.optimizer, state["optimizer"])
             if self.stepper.average is not None:
                 self.stepper.average.model.load_state_dict(state["average"])
         except (RuntimeError, ValueError, KeyError) as error:
@@ -379,6 +394,7 @@ class _Run:
                 self.out / CHECKPOINT, f"does not belong to this network and recipe: {' '.join(lines)[:300]}"
             ) from error
         self.step, self.log, self.rates.rows = state["step"], state["log"], state.get("rates", [])
+        self._saved_step = self.step
         self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
 
     def _save_weights(self, scores: Scores | None = None) -> None:
@@ -412,7 +428,7 @@ class _Run:
             "warmup_steps, clip_norm or precision='fp32', in another folder."
         )
 
-    def _end_epoch(self, epoch: int) -> dict[str, Any]:
+    def _end_epoch(self, epoch: int, events: Events) -> None:
         """Write the row of an epoch that is done, and start counting anew."""
         done = epoch + 1
         due = self.evaluate_every and done % self.evaluate_every == 0
@@ -428,9 +444,9 @@ class _Run:
         }
         self.log.append(row)
         self.rates.record(self.step)
-        self.processes.share(self._write_logs)
+        self._write(self._write_logs)
+        self._write(lambda: events.add(row))
         self.epoch_loss, self.epoch_seconds = 0.0, 0.0
-        return row
 
     def _evaluate(self, model: nn.Module) -> Scores:
         assert self.scored is not None

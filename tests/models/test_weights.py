@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -118,6 +119,24 @@ def test_a_file_without_a_card_or_of_a_later_version_is_refused(tmp_path: Path) 
         save_file({"x": torch.zeros(1)}, path, metadata={"rfkit-weights": damaged})
         with pytest.raises(DataError, match="has a damaged card"):
             read_card(path)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_missing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything, so it cannot be tried
+    with pytest.raises(PermissionError, match=r"Permission denied: .*dwrseg_b-test\.safetensors"):
+        read_card(file)
+
+
+@pytest.mark.parametrize("place", [0, 8, 200, 5000])
+def test_a_damaged_header_is_an_error_and_never_anything_else(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0x40
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"dwrseg_b-test\.safetensors: "):
+        create_model("dwrseg_b", weights=file)
 
 
 def test_the_same_weights_give_the_same_file(tmp_path: Path) -> None:
