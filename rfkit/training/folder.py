@@ -20,12 +20,14 @@ from rfkit.data.dataset import Dataset
 from rfkit.training.recipe import Recipe
 
 __all__ = [
-    "ENVIRONMENT", "LOG", "LOG_COLUMNS", "RECIPE", "WEIGHTS", "add_session", "claim", "run_identity", "unwritten",
-    "write_log",
+    "ENVIRONMENT", "LOCK", "LOG", "LOG_COLUMNS", "RECIPE", "WEIGHTS", "add_session", "claim", "run_identity",
+    "unwritten", "write_log",
 ]  # fmt: skip
 
 RECIPE = "recipe.json"
 ENVIRONMENT = "environment.json"
+# Held while a run is under way; it goes with the process, and the file stays.
+LOCK = ".lock"
 LOG = "log.csv"
 WEIGHTS = "weights.safetensors"
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from rfkit.training.checkpoint import CHECKPOINT, DivergenceError, load_checkpoi
 from rfkit.training.environment import describe_environment
 from rfkit.training.evaluation import Scores, evaluate
 from rfkit.training.events import Events
-from rfkit.training.folder import LOG_COLUMNS, WEIGHTS, add_session, claim, run_identity, unwritten, write_log
+from rfkit.training.folder import LOCK, LOG_COLUMNS, WEIGHTS, add_session, claim, run_identity, unwritten, write_log
 from rfkit.training.interruption import Interruption
+from rfkit.training.locks import LockedError, locked
 from rfkit.training.losses import weigh_classes
 from rfkit.training.memory import kept_memory
 from rfkit.training.precision import depthwise_in_single_precision
@@ -146,7 +147,7 @@ def train(
         The network, its log and its scores.
 
     Raises:
-        ValueError: An argument or override is not allowed, or `out` holds another run.
+        ValueError: An argument or override is not allowed, or `out` holds another run, or one that is under way.
         DivergenceError: The loss or a weight is no longer finite.
         rfkit._checks.DataError: The checkpoint in `out` cannot be read, or does not belong to this network.
         OSError: A file could not be written, for example on a full disk; the checkpoint before it is intact.
@@ -194,16 +195,17 @@ def train(
             on_checkpoint=on_checkpoint,
             processes=processes,
         )
-        run.start(resume=resume)
-        events = Events(run.out, enabled=tensorboard and processes.first, epochs=len(run.log))
-        try:
-            run.train(min(plan.epochs, stop_after or plan.epochs), interruption, events)
-        finally:
-            run.batches.close()
-            # On a full disk this fails as well, and must not take the place of the error that says more.
-            with suppress(OSError):
-                events.close()
-        return run.finish()
+        with _alone_in(run.out, processes):
+            run.start(resume=resume)
+            events = Events(run.out, enabled=tensorboard and processes.first, epochs=len(run.log))
+            try:
+                run.train(min(plan.epochs, stop_after or plan.epochs), interruption, events)
+            finally:
+                run.batches.close()
+                # On a full disk this fails as well, and must not take the place of the error that says more.
+                with suppress(OSError):
+                    events.close()
+            return run.finish()
 
 
 class _Run:
@@ -518,6 +520,21 @@ def _network(model: str | nn.Module, data: Dataset, seed: int, options: dict[str
     if classes != len(data.classes):
         raise ValueError(f"model has num_classes={classes}; {data.name} has {len(data.classes)} classes.")
     return model
+
+
+@contextmanager
+def _alone_in(folder: Path, processes: Processes) -> Iterator[None]:
+    """The run folder for these processes alone: two runs in one would overwrite each other's checkpoints."""
+    with ExitStack() as stack:
+
+        def lock() -> None:
+            try:
+                stack.enter_context(locked(folder / LOCK))
+            except LockedError as error:
+                raise ValueError(f"out={str(folder)!r}: a run is under way there ({error}).") from error
+
+        processes.share(lock)
+        yield
 
 
 def _own_device(device: str | torch.device | None) -> torch.device:

@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rfkit.training.locks import locked
-
-__all__ = ["LOCK", "Engine", "Outcome", "RayEngine", "train_one", "using_ray"]
-
-LOCK = ".lock"
+__all__ = ["Engine", "Outcome", "RayEngine", "train_one", "using_ray"]
 
 _SECONDS_TO_START = 300.0
 # Read by Ray when it is imported or started: nothing is reported to its makers; no process is started before it is
@@ -60,18 +56,17 @@ class Engine(Protocol):
 
 
 def train_one(settings: dict[str, Any]) -> Outcome:
-    """Train a run in this process, with its folder locked meanwhile; an error is an outcome."""
+    """Train a run in this process; an error is an outcome."""
     from rfkit.training.loop import train
 
     folder, draw = Path(settings["out"]), settings.get("on_checkpoint")
     try:
-        with locked(folder / LOCK):
-            try:
-                train(progress=False, **settings)
-            finally:
-                # The epochs up to an error as well.
-                if draw is not None:
-                    draw(folder)
+        try:
+            train(progress=False, **settings)
+        finally:
+            # The epochs up to an error as well.
+            if draw is not None:
+                draw(folder)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
     except Exception:

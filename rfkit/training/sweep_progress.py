@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 
 from rfkit._files import write_text
 from rfkit.results.sweep import COLUMNS, SweepResults
+from rfkit.training.folder import LOCK
 from rfkit.training.locks import locked
-from rfkit.training.sweep_engine import LOCK, Engine, Outcome
+from rfkit.training.sweep_engine import Engine, Outcome
 from rfkit.training.sweep_plan import ERROR, PlannedRun, RunState, SweepPlan
 
 __all__ = ["RESULTS", "SweepProgress"]

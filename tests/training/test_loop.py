@@ -392,3 +392,12 @@ def test_trains_on_a_gpu_without_waiting_for_it(run: Run) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert _losses(result)[-1] < _losses(result)[0]
+
+
+def test_two_runs_are_never_in_one_folder(run: Run, network: Callable[..., nn.Module]) -> None:
+    def second() -> None:
+        with pytest.raises(ValueError, match=rf"a run is under way there \(process {os.getpid()} on "):
+            run()
+
+    result = run(_after(network(), 2, second))
+    assert result.steps == 9
