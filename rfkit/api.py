@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rfkit.results.branches import BranchStatistic, BranchWeights
     from rfkit.results.sweep import SweepResults
     from rfkit.training.evaluation import Scores
-    from rfkit.training.loop import RunResult
+    from rfkit.training.run import RunResult
 
 __all__ = [
     "build_figures",

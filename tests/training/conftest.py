@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from rfkit.data.dataset import Dataset, Sample
-from rfkit.training.loop import RunResult, train
+from rfkit.training.loop import train
+from rfkit.training.run import RunResult
 
 
 class Patches(Dataset):

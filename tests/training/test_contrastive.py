@@ -10,7 +10,7 @@ from torch import nn
 
 from rfkit.models.registry import create_model
 from rfkit.training.contrastive import _drawn, find_classifier, pixel_contrast
-from rfkit.training.loop import RunResult
+from rfkit.training.run import RunResult
 
 Run = Callable[..., RunResult]
 

@@ -19,7 +19,7 @@ from rfkit.cli import main
 from rfkit.data import scenes
 from rfkit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from rfkit.training.folder import LOCK, LOG_COLUMNS, unwritten
-from rfkit.training.loop import RunResult
+from rfkit.training.run import RunResult
 
 Run = Callable[..., RunResult]
 

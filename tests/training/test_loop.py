@@ -17,8 +17,8 @@ from torch import nn
 from rfkit.models.weights import load_weights, read_card
 from rfkit.training.checkpoint import CHECKPOINT, PREVIOUS, DivergenceError
 from rfkit.training.evaluation import evaluate
-from rfkit.training.loop import RunResult
 from rfkit.training.recipe import get_recipe
+from rfkit.training.run import RunResult
 
 Run = Callable[..., RunResult]
 
@@ -88,7 +88,7 @@ def test_the_card_has_the_scores_of_the_file_itself(
         scored.append(model)
         return evaluate(model, *arguments, **options)
 
-    monkeypatch.setattr("rfkit.training.loop.evaluate", watched)
+    monkeypatch.setattr("rfkit.training.run.evaluate", watched)
     result = run(evaluation=held_out)
     card = read_card(result.weights)
     assert (card.model, card.data, card.split, card.num_classes) == ("Sequential", "patches", "train", 3)

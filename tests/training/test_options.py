@@ -18,8 +18,8 @@ from rfkit.models.learning_dilations import replace_dilated
 from rfkit.models.weights import read_weights
 from rfkit.training.averaging import MovingAverage
 from rfkit.training.interruption import Interruption
-from rfkit.training.loop import RunResult
 from rfkit.training.losses import _gathered, cross_entropy, ohem_cross_entropy, weigh_classes
+from rfkit.training.run import RunResult
 
 Run = Callable[..., RunResult]
 

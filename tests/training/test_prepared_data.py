@@ -11,7 +11,7 @@ import torch
 from rfkit.data.prepared import Prepared
 from rfkit.data.preparing import prepare_data
 from rfkit.training import loop
-from rfkit.training.loop import RunResult
+from rfkit.training.run import RunResult
 
 
 @pytest.mark.parametrize("workers", [0, 1])
