@@ -28,8 +28,9 @@ import numpy as np
 import torch
 from torch import nn
 
-import rfkit.training.loop as loop
+import rfkit.training.run as run
 from rfkit.data.dataset import Dataset, Sample
+from rfkit.training.loop import train
 
 PHASES = ("start", "step", "checkpoint", "weights", "log", "end")
 # What is left of processes that train together ends by itself within this time, or is made to.
@@ -61,7 +62,7 @@ def _train(job: dict[str, Any]) -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(0.2), nn.Conv2d(6, 2, 1)
     )
-    loop.train(
+    train(
         network,
         Noise(10),
         out=job["out"],
@@ -96,11 +97,11 @@ def _say_what_is_done(marks: mmap.mmap, place: int) -> None:
 
         return call
 
-    loop.save_checkpoint = said("checkpoint", loop.save_checkpoint)
-    loop.save_weights = said("weights", loop.save_weights)
-    loop.write_log = said("log", loop.write_log)
-    loop._Run.train = said("step", loop._Run.train)
-    loop._Run.finish = said("end", loop._Run.finish)
+    run.save_checkpoint = said("checkpoint", run.save_checkpoint)
+    run.save_weights = said("weights", run.save_weights)
+    run.write_log = said("log", run.write_log)
+    run.Run.train = said("step", run.Run.train)
+    run.Run.finish = said("end", run.Run.finish)
 
 
 def _start(job: dict[str, Any], marks: mmap.mmap, rank: int, port: int) -> int:
