@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +13,15 @@ from typing import Any, Protocol
 
 __all__ = ["Engine", "Outcome", "RayEngine", "train_one", "using_ray"]
 
-_SECONDS_TO_START = 300.0
+_ATTEMPTS = 5
 # Read by Ray when it is imported or started: nothing is reported to its makers; no process is started before it is
-# needed, since they would all want the CPUs at once; CUDA_VISIBLE_DEVICES is left alone for a run without a GPU.
+# needed, since they would all want the CPUs at once; a run has the priority that it has alone (Ray would lower it);
+# CUDA_VISIBLE_DEVICES is left alone for a run without a GPU.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
+    "RAY_worker_niceness": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 # Ray's least; runs hand nothing but their outcome through it.
@@ -161,39 +161,16 @@ def _connect(ray: Any, address: str | None, *, least_cpus: int) -> None:
     if address is not None:
         ray.init(address=address, **quiet)
         return
-    cpus, port = max(os.cpu_count() or 1, least_cpus), _free_port()
-    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
-    try:
-        # "local": Ray would otherwise join a cluster that it finds.
-        ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
-    except Exception as error:
-        if "timed out during startup" not in str(error):
-            raise
-        _wait_for(ray, f"127.0.0.1:{port}", quiet)
-    finally:
-        del os.environ["RAY_GCS_SERVER_PORT"]
-
-
-def _wait_for(ray: Any, address: str, quiet: dict[str, Any]) -> None:
-    """Connect to what was started, and given up after half a minute: too short a time on a busy machine.
-
-    Its processes go on starting, and end with this one.
-    """
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while True:
+    cpus = max(os.cpu_count() or 1, least_cpus)
+    for _ in range(_ATTEMPTS):
         try:
-            ray.init(address=address, **quiet)
+            # "local": Ray would otherwise join a cluster that it finds.
+            ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
             return
         except Exception as error:
+            # Ray gives its own helpers 15 seconds to start, which is short on a busy machine. What has started of them
+            # does nothing, and ends with this process.
+            if "timed out during startup" not in str(error):
+                raise
             ray.shutdown()
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"Ray did not start within {_SECONDS_TO_START / 60:g} minutes; the machine may be too busy."
-                ) from error
-            time.sleep(1)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    raise TimeoutError(f"Ray did not start in {_ATTEMPTS} attempts; the machine may be too busy.")
