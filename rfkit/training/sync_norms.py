@@ -81,7 +81,7 @@ class _Sum(torch.autograd.Function):
 
 def _normalised(norm: _BatchNorm, features: Tensor, processes: Processes) -> Tensor:
     """Batch norm by the mean and variance of all processes' values, which move the running statistics as usual."""
-    values = features.float()
+    values = features.to(torch.promote_types(features.dtype, torch.float32))
     axes = [axis for axis in range(values.dim()) if axis != 1]
     shape = [1, -1] + [1] * (values.dim() - 2)
     count = processes.add(values.new_tensor([values.numel() / values.shape[1]], dtype=torch.float64)).item()
