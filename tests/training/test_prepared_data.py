@@ -10,7 +10,6 @@ import torch
 
 from rfkit.data.prepared import Prepared
 from rfkit.data.preparing import prepare_data
-from rfkit.training import loop
 from rfkit.training.run import RunResult
 
 
@@ -19,13 +18,10 @@ def test_the_weights_are_the_same(
     run: Callable[..., RunResult],
     patches: type,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     workers: int,
 ) -> None:
     expected = run(out=tmp_path / "source").model.state_dict()
     data = prepare_data(patches(), out=tmp_path / "prepared", progress=False)["train"]
-    # As where the frames do not fit into memory.
-    monkeypatch.setattr(loop, "held_in_memory", lambda dataset, **options: dataset)
     found = run(data=data, out=tmp_path / "run", workers=workers).model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert Prepared(tmp_path / "prepared")[0].image.float().mean() > 0
