@@ -131,6 +131,7 @@ def test_onnx_runtime_computes_what_the_network_does() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 def test_compiled() -> None:
     _, call = prepare(net(), "compiled", precision="fp32", image=torch.randn(1, 3, 16, 24), threads=1)
     assert call().shape == (1, 4, 16, 24)

@@ -64,7 +64,7 @@ def _wait(process: subprocess.Popen[str], done: Callable[[], bool], log: Path) -
 @pytest.mark.slow
 def test_interrupted_killed_and_started_again_it_ends_with_all_runs_finished(tmp_path: Path, start: Callable) -> None:
     out = tmp_path / "out"
-    more = '[[variants]]\nlabel = "long"\nepochs = 150\n[[variants]]\nlabel = "bad"\nlearning_rate = 1e30\n'
+    more = '[[variants]]\nlabel = "long"\nepochs = 600\n[[variants]]\nlabel = "bad"\nlearning_rate = 1e30\n'
     path = write_sweep(tmp_path, more, seeds="seeds = [0, 1]")
 
     # Ctrl-C: the terminal sends it to the whole group.
@@ -90,8 +90,8 @@ def test_interrupted_killed_and_started_again_it_ends_with_all_runs_finished(tmp
     assert process.wait(timeout=PATIENCE) == 0, (tmp_path / "log2").read_text(encoding="utf-8")
     results = SweepResults.read(out / "results.csv")
     assert results.columns["status"] == ("finished", "finished", "failed", "failed")
-    assert results.columns["epochs"][:2] == (150, 150)
-    assert results.columns["steps"][:2] == (300, 300)
+    assert results.columns["epochs"][:2] == (600, 600)
+    assert results.columns["steps"][:2] == (1200, 1200)
     sessions = json.loads((out / "long-seed0" / "environment.json").read_text())["sessions"]
     begun = [session["step"] for session in sessions]
     assert len(begun) == 3
