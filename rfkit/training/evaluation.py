@@ -18,6 +18,7 @@ from rfkit._checks import check_choice, check_positive
 from rfkit.data.dataset import Dataset, Sample
 from rfkit.data.transforms import normalize, resample
 from rfkit.metrics import ConfusionMatrix
+from rfkit.training.prefetch import prefetch
 from rfkit.training.processes import ALONE, Processes
 
 __all__ = ["Scores", "class_scores", "evaluate"]
@@ -119,7 +120,8 @@ def evaluate(
         _inference(model),
         tqdm(total=len(own), desc=label, unit="image", disable=not progress, leave=False) as bar,
     ):
-        for samples in _batches(dataset, own, batch_size):
+        # The next images are read while the network runs.
+        for samples in prefetch(_batches(dataset, own, batch_size)):
             images = torch.stack([sample.image for sample in samples]).to(device)
             labels = torch.stack([sample.label for sample in samples]).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):

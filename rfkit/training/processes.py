@@ -69,7 +69,8 @@ class Processes:
     def add(self, values: Tensor) -> Tensor:
         """The values added up over the processes, in place, on the device they are on."""
         if self.count > 1:
-            dist.all_reduce(values)
+            # A group of GPUs that others set up may know no tensors of the processor.
+            dist.all_reduce(values, group=self.control if values.device.type == "cpu" else None)
         return values
 
     def gather(self, values: Tensor) -> Tensor:
