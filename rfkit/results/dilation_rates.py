@@ -92,7 +92,9 @@ class RateTrajectory(Result):
         if missing or not len(frame):
             what = f"lacks {', '.join(missing)}" if missing else "has no row"
             raise ValueError(f"frame {what}; it must have rows with {', '.join(_COLUMNS)}.")
-        layers = tuple(str(name) for name in frame["layer"].unique())
+        # A CSV makes numbers of names such as "0".
+        frame = frame.assign(layer=frame["layer"].astype(str))
+        layers = tuple(frame["layer"].unique())
         steps = np.sort(frame["step"].unique())
         if frame.duplicated(["step", "layer"]).any() or len(frame) != len(steps) * len(layers):
             raise ValueError(

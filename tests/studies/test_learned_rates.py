@@ -139,6 +139,9 @@ def test_trajectories_are_read_from_tables(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "rates.csv", index=False)
     assert RateTrajectory.from_frame(pd.read_csv(tmp_path / "rates.csv")) == found
     assert RateTrajectory.from_frame(frame.iloc[::-1]).select("b").rates.ravel().tolist() == [1, 1.5, 1.25]
+    numbered = RateTrajectory(found.steps, ("0", "2"), found.branches, rates, bounds)
+    numbered.to_frame().to_csv(tmp_path / "rates.csv", index=False)
+    assert RateTrajectory.from_frame(pd.read_csv(tmp_path / "rates.csv")) == numbered
     no_bound = frame.assign(bound=np.nan)
     assert np.isinf(RateTrajectory.from_frame(no_bound).bounds).all()
 
