@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RateTrajectory"]
 
+_COLUMNS = ("step", "layer", "branch", "rate", "bound")
+
 
 @dataclass(frozen=True, eq=False)
 class RateTrajectory(Result):
@@ -66,6 +68,45 @@ class RateTrajectory(Result):
             tuple(self.branches[index] for index in kept),
             self.rates[:, kept],
             self.bounds[:, kept],
+        )
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> RateTrajectory:
+        """The trajectory that a table holds: what `to_frame` gives, or the `rates.csv` of a run folder.
+
+        Args:
+            frame: columns `step`, `layer`, `branch`, `rate` and `bound` (empty, as after reading a CSV, counts as
+                infinite), one row per step and layer.
+
+        Raises:
+            ValueError: a column is missing, there is no row, a layer has two rows at a step, or none at one.
+
+        Example:
+            >>> import pandas as pd
+            >>> row = {"layer": "conv", "branch": "d2", "bound": 7}
+            >>> frame = pd.DataFrame([{"step": 0, "rate": 2, **row}, {"step": 8, "rate": 3, **row}])
+            >>> RateTrajectory.from_frame(frame).final
+            {'conv': 3.0}
+        """
+        missing = [name for name in _COLUMNS if name not in frame]
+        if missing or not len(frame):
+            what = f"lacks {', '.join(missing)}" if missing else "has no row"
+            raise ValueError(f"frame {what}; it must have rows with {', '.join(_COLUMNS)}.")
+        # A CSV makes numbers of names such as "0".
+        frame = frame.assign(layer=frame["layer"].astype(str))
+        layers = tuple(frame["layer"].unique())
+        steps = np.sort(frame["step"].unique())
+        if frame.duplicated(["step", "layer"]).any() or len(frame) != len(steps) * len(layers):
+            raise ValueError(
+                f"frame has {len(frame)} rows for {len(steps)} steps and {len(layers)} layers; one for each is needed."
+            )
+        wide = frame.pivot(index="step", columns="layer")
+        return cls(
+            steps,
+            layers,
+            tuple(str(wide["branch"][name].iloc[0]) for name in layers),
+            wide["rate"][list(layers)].to_numpy(dtype=float),
+            wide["bound"][list(layers)].astype(float).fillna(np.inf).to_numpy(),
         )
 
     def to_frame(self) -> pd.DataFrame:

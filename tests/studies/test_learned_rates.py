@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -127,6 +129,34 @@ def test_trajectories_are_saved_and_selected(tmp_path: Path) -> None:
         found.select("c")
     with pytest.raises(ValueError, match=r"rates \(2, 3\), bounds \(2, 3\) and 2 branches must be of 2 steps"):
         RateTrajectory(found.steps, found.layers, ("d1", "d3"), rates, rates)
+
+
+def test_trajectories_are_read_from_tables(tmp_path: Path) -> None:
+    rates = np.array([[1.0, 3.0], [1.5, 2.5], [1.25, 2.0]])
+    bounds = np.array([[math.inf, 4.0]] * 3)
+    found = RateTrajectory(np.array([0, 2, 10]), ("b.conv", "a.conv"), ("d1", "d3"), rates, bounds)
+    frame = found.to_frame()
+    frame.to_csv(tmp_path / "rates.csv", index=False)
+    assert RateTrajectory.from_frame(pd.read_csv(tmp_path / "rates.csv")) == found
+    assert RateTrajectory.from_frame(frame.iloc[::-1]).select("b").rates.ravel().tolist() == [1, 1.5, 1.25]
+    numbered = RateTrajectory(found.steps, ("0", "2"), found.branches, rates, bounds)
+    numbered.to_frame().to_csv(tmp_path / "rates.csv", index=False)
+    assert RateTrajectory.from_frame(pd.read_csv(tmp_path / "rates.csv")) == numbered
+    no_bound = frame.assign(bound=np.nan)
+    assert np.isinf(RateTrajectory.from_frame(no_bound).bounds).all()
+
+
+def test_tables_that_are_no_trajectory_are_refused() -> None:
+    rates = np.array([[1.0, 3.0], [1.5, 2.5]])
+    frame = RateTrajectory(np.array([0, 1]), ("a", "b"), ("d1", "d3"), rates, rates + 4).to_frame()
+    with pytest.raises(ValueError, match="frame lacks branch, bound; it must have rows with step, layer, branch"):
+        RateTrajectory.from_frame(frame[["step", "layer", "rate"]])
+    with pytest.raises(ValueError, match="frame has no row"):
+        RateTrajectory.from_frame(frame[:0])
+    with pytest.raises(ValueError, match="frame has 3 rows for 2 steps and 2 layers; one for each is needed"):
+        RateTrajectory.from_frame(frame[:3])
+    with pytest.raises(ValueError, match="frame has 4 rows for 2 steps and 2 layers"):
+        RateTrajectory.from_frame(frame.iloc[[0, 1, 2, 2]])
 
 
 def test_errors() -> None:
