@@ -40,6 +40,7 @@ _HOME = {
     "dilation_bound": "rfkit.analysis.dilation_bounds",
     "learn_dilations": "rfkit.studies.learned_rates",
     "update_bounds": "rfkit.studies.learned_rates",
+    "RateTrajectory": "rfkit.results.dilation_rates",
     "RateRecorder": "rfkit.studies.learned_rates",
     "LearnedDilation": "rfkit.nn.learned_dilation",
     "dilation_rates": "rfkit.models.learning_dilations",
