@@ -213,12 +213,16 @@ def test_what_is_wrong_with_a_frame_is_told(patches: type, recipe: Recipe, worke
     assert not _threads()
 
 
+# torch's connection to a process that died may be left to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_worker_that_dies_is_an_error(patches: type, recipe: Recipe) -> None:
     batches = Batches(_Damaged(patches(), None), recipe, seed=0, device=CPU, workers=1)
     with pytest.raises(RuntimeError, match=r"A process that reads batches died: .* fewer than workers=1"):
         list(batches.epoch(0))
 
 
+# torch's connection to a process that died may be left to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_worker_that_is_killed_is_an_error(patches: type, recipe: Recipe) -> None:
     # The batches that it has made and that nobody has fetched die with it.
     epoch = Batches(patches(count=24), recipe, seed=0, device=CPU, workers=1).epoch(0)
