@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rfkit._checks import check_choice, data_error
 from rfkit.data.cityscapes_labels import CITYSCAPES_CLASSES, CITYSCAPES_COLOURS, TRAIN_IDS
-from rfkit.data.dataset import SPLITS
+from rfkit.data.dataset import SPLITS, parts_of
 from rfkit.data.layouts import contents_of, find_layout, splits_in
 from rfkit.data.pairs import Pair, PairedFiles, files_by_name
 from rfkit.data.published import Published
@@ -72,7 +72,7 @@ class BDD100K(PairedFiles):
         self.classes, self.colours, self.code = CITYSCAPES_CLASSES, CITYSCAPES_COLOURS, TRAIN_IDS
         self.root, self.layout = find_layout(root, _SIGNS, title="BDD100K", nested="bdd100k")
         self.labelled = split != "test"
-        parts = ("train", "val") if split == "trainval" else (split,)
+        parts = parts_of(split)
         pairs = [pair for part in parts for pair in _pairs(self.root, self.layout, part)]
         self._take(pairs, size=size, strict=strict)
         if size is not None:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from rfkit._checks import check_choice, data_error
 from rfkit.data.classes import CAMVID_CLASSES, CAMVID_COLOURS, camvid_colour_codes
-from rfkit.data.dataset import SPLITS
+from rfkit.data.dataset import SPLITS, parts_of
 from rfkit.data.decoding import LabelCode
 from rfkit.data.layouts import find_layout
 from rfkit.data.pairs import Pair, PairedFiles, files_by_name, lines_of, names_in
@@ -89,7 +89,7 @@ class CamVid(PairedFiles):
         self.licence = _LICENCE
         _, self.layout = find_layout(self.root, _SIGNS, title="CamVid")
         self.code = _COLOUR_CODE if self.layout == "original" else _INDEX_CODE
-        parts = ("train", "val") if split == "trainval" else (split,)
+        parts = parts_of(split)
         self._take(
             [pair for part in parts for pair in _PAIRS[self.layout](self.root, part)],
             size=size,

@@ -15,7 +15,7 @@ from rfkit.data.cityscapes_labels import (
     LABEL_IDS,
     TRAIN_IDS,
 )
-from rfkit.data.dataset import SPLITS
+from rfkit.data.dataset import SPLITS, parts_of
 from rfkit.data.decoding import read_label
 from rfkit.data.layouts import contents_of, find_layout, splits_in
 from rfkit.data.pairs import Pair, PairedFiles
@@ -116,7 +116,7 @@ class Cityscapes(PairedFiles):
         self.classes, self.colours = CITYSCAPES_CLASSES, CITYSCAPES_COLOURS
         self.root, _ = find_layout(root, _SIGNS, title="Cityscapes", nested="cityscapes")
         self.labelled = split != "test"
-        parts = ("train", "val") if split == "trainval" else (split,)
+        parts = parts_of(split)
         self.labels = _kind(self.root, parts) if self.labelled else "none"
         self.code = _KINDS.get(self.labels, LABEL_IDS)
         pairs = [pair for part in parts for pair in _pairs(self.root, part, self.labels)]

@@ -15,13 +15,18 @@ from jaxtyping import UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
 
-__all__ = ["IGNORE", "SPLITS", "Dataset", "InMemory", "Sample"]
+__all__ = ["IGNORE", "SPLITS", "Dataset", "InMemory", "Sample", "parts_of"]
 
 # The value of a label pixel that is neither trained on nor scored, in every data set.
 IGNORE = 255
 
 # Every data set knows these; trainval is train followed by val.
 SPLITS = ("train", "val", "test", "trainval")
+
+
+def parts_of(split: str) -> tuple[str, ...]:
+    """The splits that a split is read from: train and val for trainval, else itself."""
+    return ("train", "val") if split == "trainval" else (split,)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rfkit.data.dataset import parts_of
+
 __all__ = ["Published"]
 
 
@@ -25,7 +27,7 @@ class Published:
 
     def count(self, split: str) -> int:
         """Images of a split."""
-        return sum(self.counts[part] for part in _parts(split))
+        return sum(self.counts[part] for part in parts_of(split))
 
     def differences(
         self, root: Path | None, split: str, *, images: Collection[Path], sizes: Mapping[tuple[int, int], int]
@@ -40,7 +42,7 @@ class Published:
         """
         if len(images) != self.count(split):
             present = {path.parent.name for path in images}
-            absent = [name for part in _parts(split) for name in self.folders.get(part, ()) if name not in present]
+            absent = [name for part in parts_of(split) for name in self.folders.get(part, ()) if name not in present]
             folders = f"; none from {', '.join(absent)}" if absent else ""
             yield f"{root}: split {split!r} has {len(images)} of the {self.count(split)} published images{folders}"
         others = sum(count for size, count in sizes.items() if size != self.size)
@@ -54,7 +56,3 @@ class Published:
         for split, count in self.counts.items():
             if split not in splits:
                 yield f"{root}: split {split!r} is not there; published are {count} images"
-
-
-def _parts(split: str) -> tuple[str, ...]:
-    return ("train", "val") if split == "trainval" else (split,)
