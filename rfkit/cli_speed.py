@@ -179,17 +179,14 @@ def _export(arguments: argparse.Namespace) -> None:
         raise ValueError("--option belongs to MODULE:FACTORY; a weights file knows the options of its network.")
     else:
         model = model_of(arguments)
-    try:
-        written = export_onnx(
-            model,
-            arguments.out,
-            size=arguments.size,
-            dynamic=arguments.dynamic,
-            fold=not arguments.no_fold,
-            tolerance=arguments.tolerance,
-        )
-    except ModuleNotFoundError as error:
-        raise ValueError(str(error)) from error
+    written = export_onnx(
+        model,
+        arguments.out,
+        size=arguments.size,
+        dynamic=arguments.dynamic,
+        fold=not arguments.no_fold,
+        tolerance=arguments.tolerance,
+    )
     sizes = "any batch, height and width" if written.dynamic else "1 x 3 x {} x {}".format(*written.size)
     print(f"{written.path}: {written.bytes / 1e6:.1f} MB, opset {written.opset}, {sizes}")
     print(f"norms: {written.folded} folded into convolutions, {written.norms} left")

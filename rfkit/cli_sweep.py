@@ -71,18 +71,14 @@ def _sweep(arguments: argparse.Namespace) -> int:
         return 0
     from rfkit.api import sweep
 
-    try:
-        results = sweep(
-            arguments.file,
-            **settings,
-            jobs=arguments.jobs,
-            gpus_per_run=arguments.gpus_per_run,
-            address=arguments.address,
-            retry=not arguments.no_retry,
-        )
-    except ModuleNotFoundError as error:
-        # What to install is all that a user needs to know.
-        raise ValueError(str(error)) from error
+    results = sweep(
+        arguments.file,
+        **settings,
+        jobs=arguments.jobs,
+        gpus_per_run=arguments.gpus_per_run,
+        address=arguments.address,
+        retry=not arguments.no_retry,
+    )
     _print_summary(results)
     return 1 if results.count("failed") else 0
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import rfkit._extras as extra
 from rfkit import cli_speed
 from rfkit.bench import backends
 from rfkit.bench.clock import Run
-from rfkit.export import extra
 from rfkit.results.speed import read_speeds
 
 NETS = """

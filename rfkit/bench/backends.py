@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rfkit._extras import require
 from rfkit.bench.clock import Clock, CudaClock, ProcessorClock
-from rfkit.export.extra import require
 from rfkit.export.fold import quiet
 from rfkit.export.onnx_file import export_onnx
 

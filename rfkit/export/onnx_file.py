@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from rfkit._checks import check_positive
+from rfkit._extras import require
 from rfkit._files import replacing
-from rfkit.export.extra import require
 from rfkit.export.fold import fold_norms, quiet
 
 __all__ = ["Exported", "export_onnx"]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from rfkit._extras import require
+
 __all__ = ["Engine", "Outcome", "RayEngine", "train_one", "using_ray"]
 
 _ATTEMPTS = 5
@@ -136,16 +138,15 @@ def using_ray(
     A Ray that the process uses already is used, and left running.
 
     Raises:
-        ModuleNotFoundError: Ray is not installed.
+        rfkit._extras.MissingExtraError: Ray is not installed.
         ConnectionError: There is no cluster at `address`.
         ValueError: A run needs more than any machine has.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('a sweep needs Ray: pip install "rfkit[sweep]"') from error
+    require("ray", extra="sweep")
+    import ray
+
     ours = not ray.is_initialized()
     try:
         if ours:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.export import extra
+import rfkit._extras as extra
+from rfkit._extras import require
 from rfkit.export import onnx_file as module
-from rfkit.export.extra import require
 from rfkit.export.onnx_file import export_onnx
 from rfkit.models.registry import create_model, list_models
 
