@@ -30,6 +30,8 @@ _HOME = {
     "BDD100K": "rfkit.data.bdd100k",
     "Folder": "rfkit.data.folder",
     "Scenes": "rfkit.data.scenes",
+    "DistanceTask": "rfkit.data.distance_tasks",
+    "limited_accuracy": "rfkit.data.distance_tasks",
     "open_data": "rfkit.data.opening",
     "check_data": "rfkit.data.check",
     "prepare_data": "rfkit.data.preparing",
@@ -85,6 +87,10 @@ _HOME = {
     "region_statistics": "rfkit.analysis.regions",
     "plot_branch_weights": "rfkit.api",
     "plot_region_maps": "rfkit.api",
+    "calibrate": "rfkit.studies.calibration",
+    "measured_calibration": "rfkit.paper.calibration",
+    "plot_calibration": "rfkit.plots.calibration",
+    "plot_calibration_claims": "rfkit.plots.calibration",
     "build_figures": "rfkit.api",
 }
 

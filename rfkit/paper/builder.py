@@ -40,6 +40,8 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "fig8": "rfkit.paper.fig8_branch_weights",
         "fig8_dwrseg": "rfkit.paper.fig8_dwrseg",
         "training": "rfkit.paper.training_curves",
+        "calibration": "rfkit.paper.calibration",
+        "calibration_claims": "rfkit.paper.calibration_claims",
         "table1": "rfkit.paper.table1",
         "table2": "rfkit.paper.table2",
         "table2_short": "rfkit.paper.table2_short",
