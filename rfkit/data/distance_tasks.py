@@ -224,7 +224,7 @@ def limited_accuracy(
 
     Example:
         >>> [round(limited_accuracy("cue", 5, square_window(radius)), 2) for radius in (0, 2, 4, 5)]
-        [0.5, 0.5, 0.7, 1.0]
+        [0.5, 0.5, 0.82, 1.0]
     """
     check_choice("kind", kind, KINDS[:4])
     kernel = evidence_kernel(kind, _shares(kind, distance), smoothness)

@@ -84,7 +84,14 @@ def plot_calibration_claims(calibration: Calibration, *, title: str = "", look: 
 
     Returns:
         The figure, not shown or saved.
+
+    Raises:
+        ValueError: the calibration lacks mixtures, null tasks or single-step modules, as a quick one does.
     """
+    there = {*calibration.columns["kind"], *calibration.columns["network"]}
+    missing = [name for name in ("mixture", "null", "ESP", "DAB", "two blocks") if name not in there]
+    if missing:
+        raise ValueError(f"calibration has no runs of {', '.join(missing)}; the claims need a full one.")
     claims = calibration.claims()
     with style(look):
         scale = plt.rcParams["font.size"] / 8

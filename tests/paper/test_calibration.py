@@ -11,6 +11,8 @@ from rfkit.paper.builder import FIGURES
 from rfkit.paper.calibration import measured_calibration
 from rfkit.paper.context import Context, MissingInput
 from rfkit.results.base import Result
+from rfkit.studies.calibration import planned_runs
+from rfkit.studies.calibration_runs import CalibrationRun, Schedule, measure_run, train_run
 
 
 def test_what_ships_covers_five_distances_three_seeds_mixtures_and_the_null_task() -> None:
@@ -33,6 +35,19 @@ def test_no_branch_alone_beats_the_bound_by_more_than_chance() -> None:
         bound = limited_accuracy("cue", int(row["distance"]), square_window(int(row["rate"]), int(row["rate"])))
         assert row["ceiling"] == pytest.approx(bound, abs=1e-5)
         assert row["accuracy"] < bound + 0.02
+
+
+def test_what_ships_is_what_this_code_trains() -> None:
+    frame = measured_calibration().to_frame()
+    run, schedule = CalibrationRun("alone", "cue", 7, (7,), seed=1), Schedule()
+    (shipped,) = frame[frame["run"] == run.name].to_dict("records")
+    (row,) = measure_run(run, schedule, train_run(run, schedule))
+    # Other processors round in another order.
+    assert row["accuracy"] == pytest.approx(shipped["accuracy"], abs=0.02)
+    assert {name: row[name] for name in ("kind", "distance", "needed", "rates", "steps")} == {
+        name: shipped[name] for name in ("kind", "distance", "needed", "rates", "steps")
+    }
+    assert set(frame["run"]) == {planned.name for planned in planned_runs()}
 
 
 def test_both_figures_and_the_table_are_made_from_what_ships() -> None:

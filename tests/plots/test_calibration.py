@@ -6,7 +6,7 @@ import pytest
 from calibration_rows import made_up
 
 from rfkit.plots.calibration import plot_calibration, plot_calibration_claims
-from rfkit.results.calibration import MEASURES
+from rfkit.results.calibration import MEASURES, Calibration
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +53,13 @@ def test_the_claims_are_drawn_with_intervals_thresholds_and_verdicts() -> None:
         points = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
         assert points == pytest.approx(part["value"].tolist())
     assert effect.lines[0].get_xdata()[0] == 0.01
+
+
+def test_a_quick_calibration_has_fewer_panels_and_no_claims() -> None:
+    rows = made_up(seeds=1).to_frame().to_dict("records")
+    quick = Calibration.from_rows([row for row in rows if row["network"] == "one block" and row["kind"] == "cue"])
+    figure = plot_calibration(quick)
+    titles = [ax.get_title().split("\n")[0] for ax in figure.axes]
+    assert titles == [MEASURES[name] for name in MEASURES if name not in ("alone", "learned")]
+    with pytest.raises(ValueError, match="no runs of mixture, null, ESP, DAB, two blocks; the claims need a full one"):
+        plot_calibration_claims(quick)
