@@ -91,14 +91,19 @@ def _look(number: int) -> dict[str, Any]:
 
 
 def _legend(figure: Figure, groups: dict[str, list[str]], rates: list[int]) -> None:
-    handles = [Line2D([], [], color=dilation_colour(rate), linewidth=3) for rate in rates]
-    names = [f"d{rate}" for rate in rates]
+    """Rates in a first row, trainings in a second one."""
+    upper = [(Line2D([], [], color=dilation_colour(rate), linewidth=3), f"d{rate}") for rate in rates]
     none: dict[str, Any] = {"linestyle": "none", "color": "0.3", "markersize": 5}
-    for number, (network, seeds) in enumerate(groups.items()):
-        fill = {} if number == 0 else {"markerfacecolor": "white"}
-        handles.append(Line2D([], [], marker="os"[number > 0], **none, **fill))
-        names.append(network)
-        if len(seeds) > 1 and "each seed" not in names:
-            handles.append(Line2D([], [], marker=".", linestyle="none", color="black", markersize=4))
-            names.append("each seed")
-    figure.legend(handles, names, loc="outside upper center", ncols=len(rates) + 1)
+    lower = []
+    for number, network in enumerate(groups):
+        fill: dict[str, Any] = {} if number == 0 else {"markerfacecolor": "white"}
+        lower.append((Line2D([], [], marker="os"[number > 0], **none, **fill), network))
+    if any(len(seeds) > 1 for seeds in groups.values()):
+        lower.append((Line2D([], [], marker=".", linestyle="none", color="black", markersize=4), "each seed"))
+    blank = (Line2D([], [], linestyle="none"), "")
+    columns = max(len(upper), len(lower))
+    # A legend is filled column by column.
+    pairs = zip(upper + [blank] * (columns - len(upper)), lower + [blank] * (columns - len(lower)), strict=True)
+    entries = [entry for pair in pairs for entry in pair]
+    handles, names = zip(*entries, strict=True)
+    figure.legend(handles, names, loc="outside upper center", ncols=columns)
