@@ -15,7 +15,7 @@ __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw", "network_words", "ran
 
 NAME = "probe_measures"
 CAPTION = (
-    "Branches of the probe in each stage by four measures; the legend names the trainings (data, size that the network "
+    "Branches of the probe in each stage by four measures; the legend names the trainings (size that the network "
     "sees, epochs, seeds), all of them shorter than the paper's. Above: the mean of |w|, of |w| times |gamma| of the "
     "norm before, and of the contribution (standard deviation of the branch's part of the output on images), of d3 and "
     "d5 beside d1, the gray line. Below: the drop in mIoU when the branch of one rate is held at its mean in all "
@@ -97,6 +97,9 @@ def _note(frame: pd.DataFrame, groups: dict[str, list[str]]) -> str:
             f"{name} {rank_correlation(table[measure].to_numpy(), drops):+.2f}".replace("-", "−")
             for measure, name in (("weight", "|w|"), ("gain", "|w|·|γ|"), ("contribution", "contribution"))
         ]
-        images = int(rows[rows["measure"] == "removal"]["images"].iloc[0])
-        lines.append(f"{network}: {', '.join(found)} ({len(drops)} pairs, drops on {images} images).")
+        last = rows[rows["measure"] == "removal"].iloc[0]
+        images, evaluated = int(last["images"]), last["evaluated"]
+        shown = int(rows[rows["measure"] == "contribution"]["images"].iloc[0])
+        told = f"{len(drops)} pairs, drops on {images} images of {evaluated}, contributions on {shown}"
+        lines.append(f"{network}: {', '.join(found)} ({told}).")
     return "Rank correlation with the drop. " + " ".join(lines)

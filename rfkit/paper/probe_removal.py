@@ -24,7 +24,8 @@ INPUTS: tuple[str, ...] = ()
 def compute(context: Context) -> Table:
     """The removals of the training that ships first, class by class.
 
-    Columns: those of `BranchRemoval.to_frame`, then `network` (the training in words).
+    Columns: those of `BranchRemoval.to_frame`, then `network` (the training in words), `model`, `evaluated` (data set
+    and split of the images).
 
     Raises:
         rfkit.paper.context.MissingInput: no measures ship.
@@ -34,12 +35,12 @@ def compute(context: Context) -> Table:
     first = frame.iloc[0]
     frame = frame[(frame["network"] == first["network"]) & (frame["seeds"] == first["seeds"])]
     frame = frame.rename(columns={"value": "drop", "level": "iou"})
-    columns = ["stage", "block", "branch", "dilation", "class", "iou", "drop", "low", "high", "images", "network"]
-    return Table.from_frame(NAME, frame[columns], caption=CAPTION)
+    scores = ["stage", "block", "branch", "dilation", "class", "iou", "drop", "low", "high", "images"]
+    return Table.from_frame(NAME, frame[[*scores, "network", "model", "evaluated"]], caption=CAPTION)
 
 
 def draw(result: Table) -> Figure:
     """The map of classes."""
-    network, images = result.columns["network"][0], result.columns["images"][0]
-    title = f"Probe of DWRSeg-L, CamVid test, {images} images: {network}"
-    return plot_branch_removal(result, kind="classes", title=title)
+    first = {name: cells[0] for name, cells in result.columns.items()}
+    measured = f"without a branch, on {first['images']} images of {first['evaluated']}"
+    return plot_branch_removal(result, kind="classes", title=f"{first['model']}, {first['network']}: {measured}")

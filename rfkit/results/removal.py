@@ -122,7 +122,7 @@ class BranchRemoval(Result):
         calibration: what the means were taken over, in words.
         resamples: bootstrap resamples.
         seed: seed of the resampling.
-        network: digest of the network's weights, see `rfkit.studies.removal.weights_digest`.
+        network: digest of the network's weights, see `rfkit.analysis.branch_removal.weights_digest`.
     """
 
     level: str

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rfkit._checks import check_choice, check_positive, data_error
-from rfkit.analysis.branch_removal import branch_means, without_branches
+from rfkit.analysis.branch_removal import branch_means, weights_digest, without_branches
 from rfkit.analysis.untouched import untouched
 from rfkit.data.dataset import Dataset, Sample
 from rfkit.data.transforms import normalize, resample
@@ -29,7 +29,7 @@ from rfkit.studies.prefixes import Prefixes
 from rfkit.training.evaluation import class_scores, sample_batches
 from rfkit.training.prefetch import prefetch
 
-__all__ = ["LEVELS", "branch_removal", "weights_digest"]
+__all__ = ["LEVELS", "branch_removal"]
 
 LEVELS = ("stage", "block")
 
@@ -142,15 +142,6 @@ def branch_removal(
         seed=seed,
         network=weights_digest(model),
     )
-
-
-def weights_digest(model: nn.Module) -> str:
-    """A digest of the names and values of all parameters and buffers of `model`, the same on every device."""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,7 +116,7 @@ def test_figures_show_what_the_table_holds(table: Path, tmp_path: Path, monkeypa
     trainings = ["64×32, 9 of 9 epochs, seed 0", "64×32, 4 of 9 epochs, seeds 0, 1", "each seed"]
     assert texts == [text for pair in zip(["d1", "d3", "d5"], trainings, strict=True) for text in pair]
     note = " ".join(figure.get_supxlabel().split())
-    assert "(9 pairs, drops on 3 images)" in note
+    assert "(9 pairs, drops on 3 images of scenes test, contributions on 2)" in note
     frame = result.to_frame()
     row = frame[(frame["measure"] == "removal") & (frame["stage"] == "stage2") & (frame["branch"] == "d3")].iloc[0]
     heights = [container[0].get_ydata()[0] for container in figure.axes[3].containers]

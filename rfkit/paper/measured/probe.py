@@ -5,9 +5,10 @@
 
 The table is written anew, with the networks that are given. One row a measure of a branch. Columns: `model`, `data`,
 `split`, `epochs`, `horizon_epochs` (of the training), `seeds` (one; or several, apart by blanks, for what is said of
-all networks that differ in nothing else), `height`, `width` (that the network sees here), `stage`, `block` (empty for
-the whole stage), `branch`, `dilation`, `measure`, `class` (empty for the mIoU, and for measures that know no class),
-`value`, `low`, `high` (95 % bootstrap interval), `level`, `images`.
+all networks that differ in nothing else), `evaluated` (data set and split of the images here), `height`, `width` (that
+the network sees here), `stage`, `block` (empty for the whole stage), `branch`, `dilation`, `measure`, `class` (empty
+for the mIoU, and for measures that know no class), `value`, `low`, `high` (95 % bootstrap interval), `level`,
+`images`.
 
 By measure: "weight" (|w|), "gain" (|w| |gamma|), "contribution" (standard deviation of the branch's part of the output,
 on `images` images): `value` is the mean over the branch's magnitudes beside that of the branch with the smallest rate,
@@ -28,6 +29,7 @@ import pandas as pd
 
 from rfkit._checks import check_positive, data_error
 from rfkit._files import write_text
+from rfkit.analysis.branch_removal import weights_digest
 from rfkit.analysis.branches import branch_weights
 from rfkit.analysis.ratios import mixed_means, resampled_means
 from rfkit.cli_arguments import DATA_NAMES, SPLITS, model_of
@@ -38,12 +40,11 @@ from rfkit.models.weights import Card
 from rfkit.paper.measured import PROBE_MEASURES
 from rfkit.results.branches import BlockWeights, BranchWeights, branch_labels
 from rfkit.results.removal import BranchRemoval, interval
-from rfkit.studies.removal import weights_digest
 
 __all__ = ["COLUMNS", "Probe", "main", "measure_rows", "read_probe"]
 
-COLUMNS = ("model", "data", "split", "epochs", "horizon_epochs", "seeds", "height", "width", "stage", "block", "branch",
-           "dilation", "measure", "class", "value", "low", "high", "level", "images")  # fmt: skip
+COLUMNS = ("model", "data", "split", "epochs", "horizon_epochs", "seeds", "evaluated", "height", "width", "stage",
+           "block", "branch", "dilation", "measure", "class", "value", "low", "high", "level", "images")  # fmt: skip
 
 _RESAMPLES, _SEED = 2000, 0
 _OF_CHANNELS = ("weight", "gain", "contribution")
@@ -150,7 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _rows(probes: Sequence[Probe]) -> list[dict[str, Any]]:
     """The rows of one network, or of all seeds together."""
     first = probes[0]
-    common = dict(zip(COLUMNS[:8], (*first.training[:5], _seeds(probes), *first.size), strict=True))
+    evaluated = f"{first.removal.data} {first.removal.split}"
+    known = (*first.training[:5], _seeds(probes), evaluated, *first.size)
+    common = dict(zip(COLUMNS[: len(known)], known, strict=True))
     rows = []
     for measure in _OF_CHANNELS:
         images = first.images if measure == "contribution" else 0
