@@ -53,7 +53,7 @@ def plot_branch_removal(removal: Result, *, kind: str = "drops", title: str = ""
         figure, ax = plt.subplots(figsize=size, layout="constrained")
         (plot_drops if kind == "drops" else plot_class_drops)(removal, ax=ax)
         if title:
-            figure.suptitle(wrapped(title, int(15 * size[0])))
+            figure.suptitle(wrapped(title, int(13 * size[0])))
     return figure
 
 

@@ -189,7 +189,7 @@ def _channel_rows(networks: Sequence[BranchWeights], measure: str) -> Iterable[d
                 low, high = interval(ratios[1:])
                 yield {
                     "stage": stage, "block": block, "branch": label, "dilation": _rate(label),
-                    "value": ratios[0], "low": low, "high": high, "level": values[0],
+                    "value": float(ratios[0]), "low": float(low), "high": float(high), "level": float(values[0]),
                 }  # fmt: skip
 
 
