@@ -41,8 +41,8 @@ def calibrate(
 
     Args:
         out: folder of the calibration.
-        quick: four runs in place of all: three distances and the null task, one seed; well under a minute. A full
-            calibration takes half an hour on one free core.
+        quick: four runs in place of all: three distances and the null task, one seed; well under a minute. All runs
+            take some ten minutes of one core.
         threads: threads of the CPU meanwhile; None: as they are.
         progress: whether to show a bar with the time left.
 
