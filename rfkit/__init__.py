@@ -39,6 +39,8 @@ _HOME = {
     "get_recipe": "rfkit.training.recipe",
     "dilation_bound": "rfkit.analysis.dilation_bounds",
     "learn_dilations": "rfkit.studies.learned_rates",
+    "learn_rates": "rfkit.studies.rate_runs",
+    "LearnedRates": "rfkit.results.learned_rates",
     "update_bounds": "rfkit.studies.learned_rates",
     "RateTrajectory": "rfkit.results.dilation_rates",
     "RateRecorder": "rfkit.studies.learned_rates",
