@@ -50,6 +50,7 @@ _HOME = {
     "clamp_rates": "rfkit.models.learning_dilations",
     "freeze": "rfkit.models.learning_dilations",
     "plot_dilation_bounds": "rfkit.plots.dilation_bounds",
+    "plot_learned_rates": "rfkit.plots.learned_rates",
     "plot_rate_trajectories": "rfkit.plots.dilation_rates",
     "plot_rate_trajectories_by_stage": "rfkit.plots.dilation_rates",
     "train": "rfkit.api",

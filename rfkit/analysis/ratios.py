@@ -28,7 +28,9 @@ def branch_means(weights: BranchWeights, *, resamples: int = 2000, seed: int = 0
     """
     generator = np.random.default_rng(seed)
     gains = all(not np.isnan(block.gain[block.branch_of_input >= 0]).any() for block in weights.blocks)
-    groups = [(block.stage, block.block, (block,)) for block in weights.blocks]
+    groups: list[tuple[str, str, Sequence[BlockWeights]]] = [
+        (block.stage, block.block, (block,)) for block in weights.blocks
+    ]
     groups += [(stage, "", weights.in_stage(stage)) for stage in weights.stages]
     rows = []
     for measure in ("weight", "gain") if gains else ("weight",):

@@ -36,9 +36,9 @@ class ClassTiles:
         """
         present = np.unique(self.classes)
         rounds = -(-count // len(present))
-        turns = np.concatenate([generator.permutation(present) for _ in range(rounds)])[:count] if count else []
+        turns = [name for _ in range(rounds) for name in generator.permutation(present).tolist()]
         of_class = {name: np.flatnonzero(self.classes == name) for name in present.tolist()}
-        return np.array([generator.choice(of_class[int(name)]) for name in turns], dtype=np.int64)
+        return np.array([generator.choice(of_class[name]) for name in turns[:count]], dtype=np.int64)
 
 
 def find_tiles(dataset: Dataset, *, progress: bool = False) -> ClassTiles:

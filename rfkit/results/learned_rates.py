@@ -9,6 +9,7 @@ import numpy as np
 
 from rfkit.results.base import Result
 from rfkit.results.branch_means import BranchMeans
+from rfkit.results.branches import Ratio
 from rfkit.results.dilation_rates import RateTrajectory
 
 if TYPE_CHECKING:
@@ -137,13 +138,15 @@ class LearnedRates(Result):
         final = self.final()
         final["moved"] = (final["rate"] - final["first"]).abs()
         grouped = final.groupby(["stage", "start"], sort=False)
-        return grouped.agg(
+        table = grouped.agg(
             mean=("rate", "mean"),
             lowest=("rate", "min"),
             highest=("rate", "max"),
             first=("first", "mean"),
             moved=("moved", "mean"),
         ).reset_index()
+        order = list(dict.fromkeys(self.stages))
+        return table.sort_values("stage", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
     def convergence(self) -> pd.DataFrame:
         """One row per stage: whether trainings that began with different rates end with the same.
@@ -158,6 +161,48 @@ class LearnedRates(Result):
         frame = pd.DataFrame({"stage": self.stages, "apart": spans[0], "ended": spans[1]})
         means = frame.groupby("stage", sort=False).mean().reset_index()
         return means.assign(share=means["ended"] / means["apart"].where(means["apart"] > 0))
+
+    def beside_probe(self, measure: str = "weight") -> pd.DataFrame:
+        """One row per block that both learned rates and the probe have.
+
+        Columns: `stage`, `block`, `rate` (mean of the last rates over branches, starts and seeds), `low`, `high` (the
+        smallest and the largest of the means over branches, one a start and seed), `probe` (mean of the probe's
+        dilation rates, weighted by their mean magnitudes, see `BranchMeans.mean_dilation`).
+
+        Raises:
+            ValueError: there is no probe, or it has no such measure.
+        """
+        if self.probe is None:
+            raise ValueError("probe=None: no probe was trained beside these rates.")
+        means = self.final().groupby(["start", "seed", "stage", "block"], sort=False)["rate"].mean().reset_index()
+        table = means.groupby(["stage", "block"], sort=False)["rate"].agg(["mean", "min", "max"]).reset_index()
+        table.columns = ["stage", "block", "rate", "low", "high"]
+        table["probe"] = table["block"].map(self.probe.mean_dilation(measure))
+        return table.dropna(ignore_index=True)
+
+    def agreement(self, measure: str = "weight", *, resamples: int = 2000, seed: int = 0) -> Ratio:
+        """The rank correlation, over blocks, of the mean learned rate with the probe's mean dilation rate.
+
+        1: the blocks in which rates grew large are those in which the probe listens to large ones; 0: no relation. The
+        95 % interval is a bootstrap over blocks.
+
+        Args:
+            measure: of the probe, "weight" or "gain".
+            resamples: bootstrap resamples.
+            seed: seed of the resampling.
+
+        Raises:
+            ValueError: see `beside_probe`; or there are fewer than three blocks.
+        """
+        table = self.beside_probe(measure)
+        if len(table) < 3:
+            raise ValueError(f"{len(table)} blocks have learned rates and a probe; a correlation needs 3.")
+        pairs = table[["rate", "probe"]].to_numpy()
+        drawn = np.random.default_rng(seed).integers(len(pairs), size=(resamples, len(pairs)))
+        values = np.array([_rank_correlation(pairs[rows]) for rows in drawn])
+        # Of a resample with a single block there is none.
+        low, high = np.nanpercentile(values, (2.5, 97.5))
+        return Ratio("", "rank correlation", _rank_correlation(pairs), float(low), float(high))
 
     def thinned(self, every: int) -> LearnedRates:
         """The same with every so many of the recorded steps, and the last one."""
@@ -205,3 +250,15 @@ class LearnedRates(Result):
             str(model), str(data), int(height), int(width), int(epochs), steps,
             tuple(places.loc[layers, "stage"].astype(str)), tuple(places.loc[layers, "block"].astype(str)), runs, probe,
         )  # fmt: skip
+
+
+def _rank_correlation(pairs: np.ndarray) -> float:
+    """Spearman's, of the two columns; NaN where one of them is constant."""
+    import pandas as pd
+
+    ranks = pd.DataFrame(pairs).rank().to_numpy()
+    spread = ranks.std(axis=0)
+    if not spread.all():
+        return float("nan")
+    centred = (ranks - ranks.mean(axis=0)) / spread
+    return float((centred[:, 0] * centred[:, 1]).mean())

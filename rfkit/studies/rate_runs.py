@@ -11,18 +11,21 @@ from typing import Any
 from torch import nn
 from tqdm.auto import tqdm
 
+from rfkit.analysis.branches import branch_weights
+from rfkit.analysis.ratios import branch_means
 from rfkit.data.dataset import Dataset
 from rfkit.data.opening import open_data
 from rfkit.loading import load_network
 from rfkit.models.competing import probe as competing
 from rfkit.models.learning_dilations import learned_layers
 from rfkit.models.registry import create_model
+from rfkit.models.weights import load_weights
 from rfkit.results.learned_rates import LearnedRates
 from rfkit.studies.learned_rates import learn_dilations
-from rfkit.studies.rate_folders import collect_rates, places_of, read_probe, read_rate_run
 from rfkit.training.batches import count_steps
-from rfkit.training.folder import card_of_run, run_identity
+from rfkit.training.folder import WEIGHTS, card_of_run, run_identity
 from rfkit.training.loop import train
+from rfkit.training.rate_folders import collect_rates, places_of, read_rate_run
 from rfkit.training.recipe import Recipe, get_recipe
 
 __all__ = ["learn_rates"]
@@ -141,7 +144,11 @@ def learn_rates(
             bar.set_postfix_str(folder)
             _train(build(), Path(out) / folder, seed=seed, options=fields, **shared)
     runs = [read_rate_run(Path(out) / f"{name}-start-{start}-seed{seed}") for start in names for seed in seeds]
-    found = None if probe is None else read_probe(Path(out) / f"{name}-probe-seed{seeds[0]}", prober(seeds[0]))
+    found = None
+    if probe is not None:
+        trained = prober(seeds[0])
+        load_weights(trained, Path(out) / f"{name}-probe-seed{seeds[0]}" / WEIGHTS)
+        found = branch_means(branch_weights(trained.eval()))
     return collect_rates(name, network(seeds[0]), runs, probe=found)
 
 

@@ -28,9 +28,9 @@ from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.results.learned_rates import LearnedRates, RateRun
 from rfkit.studies import rate_runs
 from rfkit.studies.learned_rates import learn_dilations
-from rfkit.studies.rate_folders import places_of, read_rate_run
 from rfkit.studies.rate_runs import learn_rates
 from rfkit.training.loop import train
+from rfkit.training.rate_folders import places_of, read_rate_run
 
 DATA = Scenes(size=(32, 48), length=4, num_classes=11)
 TINY: dict[str, Any] = {"blocks": (1, 1), "dilations": ((1,), (1, 2), (1, 4)), "widths": (16, 16, 32, 32),

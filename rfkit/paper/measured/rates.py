@@ -17,13 +17,16 @@ from torch import nn
 
 from rfkit._checks import DataError, check_choice
 from rfkit._files import write_text
+from rfkit.analysis.branches import branch_weights
+from rfkit.analysis.ratios import branch_means
 from rfkit.models.competing import probe
 from rfkit.models.registry import create_model, list_models
-from rfkit.models.weights import Card, WeightsFile, read_card, read_weights
+from rfkit.models.weights import Card, WeightsFile, apply_weights, read_card, read_weights
 from rfkit.paper.measured import LEARNED_RATES, PROBE_WEIGHTS
+from rfkit.results.branch_means import BranchMeans
 from rfkit.results.learned_rates import LearnedRates
-from rfkit.studies.rate_folders import FinishedRun, collect_rates, read_probe, read_rate_run
 from rfkit.training.folder import WEIGHTS
+from rfkit.training.rate_folders import FinishedRun, collect_rates, read_rate_run
 
 __all__ = ["collect_folder", "main", "read_rates"]
 
@@ -55,8 +58,8 @@ def collect_folder(folder: str | Path, *, dilations: Sequence[int]) -> tuple[lis
                 run = read_rate_run(path)
                 grouped.setdefault(card.model, []).append(run)
             else:
-                model = _probe_of(read_weights(path / WEIGHTS), dilations)
-                frames.append(_told(card, read_probe(path, model).to_frame()))
+                model = _trained_probe(read_weights(path / WEIGHTS), dilations)
+                frames.append(_told(card, branch_means(branch_weights(model)).to_frame()))
         except (ValueError, FileNotFoundError) as error:
             refused[path.name] = str(error)
     rates = []
@@ -75,8 +78,6 @@ def read_rates(path: Path = LEARNED_RATES, probes: Path = PROBE_WEIGHTS) -> tupl
     Raises:
         rfkit._checks.DataError: a table is damaged.
     """
-    from rfkit.results.branch_means import BranchMeans
-
     if not path.is_file():
         return ()
     frame = pd.read_csv(path, dtype={"start": str})
@@ -141,7 +142,7 @@ def _told(card: Card, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _probe_of(weights: WeightsFile, dilations: Sequence[int]) -> nn.Module:
+def _trained_probe(weights: WeightsFile, dilations: Sequence[int]) -> nn.Module:
     """The probe whose weights these are: of the blocks that have as many branches as there are dilation rates."""
     card, last = weights.card, len(dilations) - 1
     base = create_model(card.model, num_classes=card.num_classes, **card.options)
@@ -157,7 +158,9 @@ def _probe_of(weights: WeightsFile, dilations: Sequence[int]) -> nn.Module:
     found = {name: blocks for name, blocks in stages.items() if blocks}
     if not found:
         raise ValueError(f"no block has {len(dilations)} branches, as a probe with rates {tuple(dilations)} has.")
-    return probe(base, dilations=dilations, stages=found)
+    model = probe(base, dilations=dilations, stages=found)
+    apply_weights(model, weights)
+    return model.eval()
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ import pandas as pd
 from torch import nn
 
 from rfkit._checks import data_error
-from rfkit.analysis.branches import branch_weights
-from rfkit.analysis.ratios import branch_means
-from rfkit.models.weights import Card, apply_weights, read_card, read_weights
+from rfkit.models.weights import Card, read_card
 from rfkit.results.branch_means import BranchMeans
 from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.results.learned_rates import LearnedRates, RateRun
 from rfkit.training.folder import WEIGHTS
 from rfkit.training.rates import RATES
 
-__all__ = ["FinishedRun", "collect_rates", "places_of", "read_probe", "read_rate_run"]
+__all__ = ["FinishedRun", "collect_rates", "places_of", "read_rate_run"]
 
 
 @dataclass(frozen=True)
@@ -55,21 +53,6 @@ def read_rate_run(folder: str | Path) -> FinishedRun:
     except (ValueError, KeyError) as error:
         raise data_error(folder / RATES, f"cannot be read ({error}).") from error
     return FinishedRun(RateRun(start, card.seed, float(card.scores.get("miou", float("nan"))), trajectory), card)
-
-
-def read_probe(folder: str | Path, model: nn.Module, *, seed: int = 0) -> BranchMeans:
-    """What the trained probe in a run folder says: the mean weight of each branch in each block.
-
-    Args:
-        folder: run folder.
-        model: the probe, whose weights are replaced.
-        seed: of the bootstrap.
-
-    Raises:
-        FileNotFoundError, rfkit._checks.DataError: there are no such weights.
-    """
-    apply_weights(model, read_weights(Path(folder) / WEIGHTS))
-    return branch_means(branch_weights(model.eval()), seed=seed)
 
 
 def places_of(model: nn.Module, layers: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
