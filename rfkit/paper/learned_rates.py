@@ -56,6 +56,13 @@ class RateFigure(Result):
     maps: Mapping[str, Mapping[str, tuple[int, int]]]
     references: Mapping[str, Mapping[str, tuple[int, ...]]]
 
+    def verdicts(self) -> dict[str, str]:
+        """Network -> what its numbers say, see `verdict`."""
+        return {
+            one.model: verdict(one, self.agreements.get(one.model, ()), maps=self.maps[one.model])
+            for one in self.networks
+        }
+
     def to_frame(self) -> pd.DataFrame:
         """The rates at the end of each training, then what is said about them.
 
@@ -116,20 +123,27 @@ def draw(result: RateFigure) -> Figure:
         maps=result.maps,
         references=result.references,
         agreements={name: found[0] for name, found in result.agreements.items()},
-        notes={one.model: verdict(one, result.agreements.get(one.model, ())) for one in result.networks},
+        notes=result.verdicts(),
         reference_name="list attributed to RegSeg's search",
     )
 
 
-def verdict(network: LearnedRates, agreements: Sequence[Ratio]) -> str:
+def verdict(
+    network: LearnedRates,
+    agreements: Sequence[Ratio],
+    *,
+    maps: Mapping[str, tuple[int, int]] | None = None,
+) -> str:
     """What the numbers of a network say: whether its starts meet, and whether the rates agree with the probe.
 
     Starts of a stage have met where their last rates are at most a quarter as far apart as the first ones were, and
-    stayed apart from three quarters on. Rates and probe agree where the interval of the rank correlation lies above 0.
+    stayed apart from three quarters on, see `LearnedRates.convergence`. Rates and probe agree where the interval of the
+    rank correlation lies above 0.
 
     Args:
         network: trainings of a network.
         agreements: rank correlations with the probe, the first of which counts; none without a probe.
+        maps: stage -> (height, width) of its maps; rates that begin beyond them are counted.
     """
     parts = []
     for row in network.convergence().itertuples():
@@ -138,6 +152,14 @@ def verdict(network: LearnedRates, agreements: Sequence[Ratio]) -> str:
         how = "they meet" if row.share <= _MET else "they stay apart" if row.share >= _APART else "they meet in part"
         parts.append(f"{row.stage}: starts {row.apart:.1f} apart end {row.ended:.1f} apart, {how}")
     text = "; ".join(parts) or "One start, so nothing is said about where others end"
+    stuck = sum(
+        rate >= max(maps[stage])
+        for run in network.runs
+        for stage, rate in zip(network.stages, run.trajectory.rates[0], strict=True)
+        if maps and stage in maps
+    )
+    if stuck:
+        text += f". {stuck} rates began beyond the map, where nothing moves them"
     if agreements:
         found = agreements[0]
         if found.low > 0:

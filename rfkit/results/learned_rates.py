@@ -151,16 +151,26 @@ class LearnedRates(Result):
     def convergence(self) -> pd.DataFrame:
         """One row per stage: whether trainings that began with different rates end with the same.
 
-        Columns: `stage`; `apart` and `ended`, the mean over layers of the range (largest less smallest) of the first
-        and of the last rates over starts and seeds; `share`, `ended` over `apart` (0: all starts end with one rate, 1:
-        they end as far apart as they began; NaN where all began alike).
+        The rates of a block are compared by size, its smallest with the smallest of the others: where all begin with
+        one rate it is chance which branch takes which.
+
+        Columns: `stage`; `apart` and `ended`, the mean over branches of the range (largest less smallest) of the
+        first and of the last rates over starts and seeds; `share`, `ended` over `apart` (0: all starts end with one
+        rate, 1: they end as far apart as they began; NaN where all began alike).
         """
         import pandas as pd
 
-        spans = [np.ptp([run.trajectory.rates[row] for run in self.runs], axis=0) for row in (0, -1)]
+        spans = [np.ptp([self._by_size(run.trajectory.rates[row]) for run in self.runs], axis=0) for row in (0, -1)]
         frame = pd.DataFrame({"stage": self.stages, "apart": spans[0], "ended": spans[1]})
         means = frame.groupby("stage", sort=False).mean().reset_index()
         return means.assign(share=means["ended"] / means["apart"].where(means["apart"] > 0))
+
+    def _by_size(self, rates: np.ndarray) -> np.ndarray:
+        """The rates with those of each block in ascending order."""
+        rates, blocks = rates.copy(), np.array(self.blocks)
+        for block in dict.fromkeys(self.blocks):
+            rates[blocks == block] = np.sort(rates[blocks == block])
+        return rates
 
     def beside_probe(self, measure: str = "weight") -> pd.DataFrame:
         """One row per block that both learned rates and the probe have.

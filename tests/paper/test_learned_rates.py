@@ -48,6 +48,9 @@ def test_a_verdict_is_what_the_numbers_say() -> None:
         (-0.1, 0.9, "no agreement is shown"),
     ):
         assert verdict(network, [Ratio("", "", 0.0, low, high)]).endswith(f". Probe: {words}.")
+    # One start of two, at 9, is beyond a map of 6x8 but not beyond one of 12x15.
+    stuck = verdict(network, (), maps={"s0": (6, 8), "s1": (12, 15), "s2": (6, 9)})
+    assert stuck.endswith("they meet in part. 2 rates began beyond the map, where nothing moves them.")
     assert verdict(_network((4, 4), first=(1, 1)), ()) == "One start, so nothing is said about where others end."
 
 

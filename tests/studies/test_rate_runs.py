@@ -162,6 +162,17 @@ def test_convergence_and_summary_by_hand() -> None:
     assert found.thinned(2).runs[0].trajectory.steps.tolist() == [0, 8]
 
 
+def test_branches_that_change_places_have_met() -> None:
+    def run(start: str, rates: list[list[float]]) -> RateRun:
+        path = RateTrajectory(np.array([0, 4]), ("a.x", "a.y"), ("d1", "d3"), np.array(rates), np.full((2, 2), 9.0))
+        return RateRun(start, 0, 0.5, path)
+
+    runs = (run("own", [[1, 3], [2, 5]]), run("9", [[9, 9], [5, 2]]))
+    found = LearnedRates("net", "camvid trainval", 180, 240, 2, 2, ("stage3",) * 2, ("a", "a"), runs)
+    assert found.convergence().to_dict("records") == [{"stage": "stage3", "apart": 7, "ended": 0, "share": 0}]
+    assert runs[1].trajectory.rates[1].tolist() == [5, 2]
+
+
 def test_a_table_gives_the_rates_back() -> None:
     found = _result()
     written = io.StringIO(found.to_frame().to_csv(index=False))
