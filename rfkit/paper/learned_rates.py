@@ -29,12 +29,13 @@ CAPTION = (
     "seed: a short schedule at a small size. Left: each branch's rate, from the one it began with to the one learned "
     "(dot), block by block, in units of the map that the branch reads. Rates were bounded by k / s (receptive field "
     "over output stride before the layer), which lies far above most of them. Another limit is nearer: the size of "
-    "the map (dotted: its height and width). In the gray part all taps but the centre read padding, no gradient is "
-    "left, and a rate that begins or arrives there stays. Middle: the probe of the same blocks, in which five "
-    "dilation rates compete, trained with the same schedule: mean |w| of each, against the mean of its block; dots "
-    "are the mean rates, weighted by it. Right: that mean rate against the mean learned rate, a dot a block; the rank "
-    "correlation over blocks has a 95 % bootstrap interval over them. A learned rate is a local optimum: only where "
-    "different starts meet does it tell of the data. The verdict below each network is computed from its numbers."
+    "the map (dotted: its height and width). In the gray part, above both, all taps but the centre read padding, no "
+    "gradient is left, and a rate that begins or arrives there stays. Middle, where one was trained: the probe of the "
+    "same blocks, in which five dilation rates compete, trained with the same schedule: mean |w| of each, against the "
+    "mean of its block (before training all are near 0 %); dots are the mean rates, weighted by it. Right: that mean "
+    "rate against the mean learned rate, a dot a block; the rank correlation over blocks has a 95 % bootstrap "
+    "interval over them. A learned rate is a local optimum: only where different starts meet does it tell of the "
+    "data. The verdict below each network is computed from its numbers."
 )
 # Of the distance between starts, the share at which trainings are said to have met, or to have stayed apart.
 _MET, _APART = 0.25, 0.75
