@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rfkit.results.branch_means import BranchMeans
 from rfkit.results.branches import BlockWeights, BranchWeights, Ratio, branch_labels
+from rfkit.results.magnitudes import BranchMagnitudes
 
-__all__ = ["branch_means", "mixed_means", "ratio_of", "resampled_means"]
+__all__ = ["branch_magnitudes", "mixed_means", "ratio_of", "resampled_means"]
 
 _LEVELS = (2.5, 97.5)
 
 
-def branch_means(weights: BranchWeights, *, resamples: int = 2000, seed: int = 0) -> BranchMeans:
+def branch_magnitudes(weights: BranchWeights, *, resamples: int = 2000, seed: int = 0) -> BranchMagnitudes:
     """The mean magnitude of every branch in every block, and in the blocks of a stage together, with 95 % intervals.
 
     Both measures are taken, |w| and, where a norm stands before the 1x1 convolution, |w| |gamma|. Intervals are
@@ -41,7 +41,7 @@ def branch_means(weights: BranchWeights, *, resamples: int = 2000, seed: int = 0
                 dilation = int(label.removeprefix("d").split()[0])
                 rows.append((stage, name, dilation, measure, float(values[0]), float(low), float(high)))
     columns = list(zip(*rows, strict=True))
-    return BranchMeans(*(np.array(column) for column in columns))
+    return BranchMagnitudes(*(np.array(column) for column in columns))
 
 
 def resampled_means(

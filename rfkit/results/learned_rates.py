@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rfkit.results.base import Result
-from rfkit.results.branch_means import BranchMeans
 from rfkit.results.branches import Ratio
 from rfkit.results.dilation_rates import RateTrajectory
+from rfkit.results.magnitudes import BranchMagnitudes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ class LearnedRates(Result):
     stages: tuple[str, ...]
     blocks: tuple[str, ...]
     runs: tuple[RateRun, ...]
-    probe: BranchMeans | None = None
+    probe: BranchMagnitudes | None = None
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -177,7 +177,7 @@ class LearnedRates(Result):
 
         Columns: `stage`, `block`, `rate` (mean of the last rates over branches, starts and seeds), `low`, `high` (the
         smallest and the largest of the means over branches, one a start and seed), `probe` (mean of the probe's
-        dilation rates, weighted by their mean magnitudes, see `BranchMeans.mean_dilation`).
+        dilation rates, weighted by their mean magnitudes, see `BranchMagnitudes.mean_dilation`).
 
         Raises:
             ValueError: there is no probe, or it has no such measure.
@@ -227,7 +227,7 @@ class LearnedRates(Result):
         return dataclasses.replace(self, runs=tuple(runs))
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, *, probe: BranchMeans | None = None) -> LearnedRates:
+    def from_frame(cls, frame: pd.DataFrame, *, probe: BranchMagnitudes | None = None) -> LearnedRates:
         """The rates of one network that a table holds, as `to_frame` gives it, also after it was a CSV.
 
         Args:

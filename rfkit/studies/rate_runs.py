@@ -12,7 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from rfkit.analysis.branches import branch_weights
-from rfkit.analysis.ratios import branch_means
+from rfkit.analysis.ratios import branch_magnitudes
 from rfkit.data.dataset import Dataset
 from rfkit.data.opening import open_data
 from rfkit.loading import load_network
@@ -148,7 +148,7 @@ def learn_rates(
     if probe is not None:
         trained = prober(seeds[0])
         load_weights(trained, Path(out) / f"{name}-probe-seed{seeds[0]}" / WEIGHTS)
-        found = branch_means(branch_weights(trained.eval()))
+        found = branch_magnitudes(branch_weights(trained.eval()))
     return collect_rates(name, network(seeds[0]), runs, probe=found)
 
 

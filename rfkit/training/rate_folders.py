@@ -11,9 +11,9 @@ from torch import nn
 
 from rfkit._checks import data_error
 from rfkit.models.weights import Card, read_card
-from rfkit.results.branch_means import BranchMeans
 from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.results.learned_rates import LearnedRates, RateRun
+from rfkit.results.magnitudes import BranchMagnitudes
 from rfkit.training.folder import WEIGHTS
 from rfkit.training.rates import RATES
 
@@ -73,7 +73,7 @@ def places_of(model: nn.Module, layers: Sequence[str]) -> tuple[tuple[str, ...],
 
 
 def collect_rates(
-    name: str, model: nn.Module, finished: Sequence[FinishedRun], *, probe: BranchMeans | None = None
+    name: str, model: nn.Module, finished: Sequence[FinishedRun], *, probe: BranchMagnitudes | None = None
 ) -> LearnedRates:
     """The trainings of one network as one result.
 

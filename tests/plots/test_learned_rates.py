@@ -17,9 +17,9 @@ from rfkit.plots.learned_rates import (
     plot_probe_by_block,
 )
 from rfkit.plots.style import dilation_colour
-from rfkit.results.branch_means import BranchMeans
 from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.results.learned_rates import LearnedRates, RateRun
+from rfkit.results.magnitudes import BranchMagnitudes
 
 LAYERS = ("stage3.0.a", "stage3.0.b", "stage3.1.a", "stage4.0.a", "stage4.0.b")
 STAGES = ("stage3", "stage3", "stage3", "stage4", "stage4")
@@ -46,7 +46,7 @@ def network(*, probed: bool = True) -> LearnedRates:
         for dilation, mean in zip((1, 3, 5), means, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["stage", "block", "dilation", "measure", "mean", "low", "high"])
-    means = BranchMeans.from_frame(frame) if probed else None
+    means = BranchMagnitudes.from_frame(frame) if probed else None
     return LearnedRates("net", "camvid trainval", 180, 240, 2, 4, STAGES, BLOCKS, runs, means)
 
 

@@ -16,16 +16,16 @@ from torch import nn
 
 from rfkit._checks import DataError
 from rfkit.analysis.branches import branch_weights
-from rfkit.analysis.ratios import branch_means
+from rfkit.analysis.ratios import branch_magnitudes
 from rfkit.cli_rates import add_rates
 from rfkit.data.scenes import Scenes
 from rfkit.models.competing import probe
 from rfkit.models.learning_dilations import dilation_rates, freeze
 from rfkit.models.registry import create_model
 from rfkit.paper.measured import rates as measured
-from rfkit.results.branch_means import BranchMeans
 from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.results.learned_rates import LearnedRates, RateRun
+from rfkit.results.magnitudes import BranchMagnitudes
 from rfkit.studies import rate_runs
 from rfkit.studies.learned_rates import learn_dilations
 from rfkit.studies.rate_runs import learn_rates
@@ -188,7 +188,7 @@ def test_a_table_gives_the_rates_back() -> None:
         LearnedRates("net", "", 1, 1, 1, 1, ("stage3",), ("a",), found.runs)
 
 
-def test_branch_means_are_the_means() -> None:
+def test_branch_magnitudes_are_means() -> None:
     model = probe(create_model("regseg", seed=0, **TINY), dilations=(1, 3, 9), seed=0)
     with torch.no_grad():
         # The first block listens to d9 alone, at 2, and its norm has gains of 3.
@@ -199,7 +199,7 @@ def test_branch_means_are_the_means() -> None:
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.fill_(3.0)
     weights = branch_weights(model)
-    found = branch_means(weights, resamples=200)
+    found = branch_magnitudes(weights, resamples=200)
     frame = found.to_frame().set_index(["stage", "block", "dilation", "measure"])
     for block in weights.blocks:
         for index, dilation in enumerate(block.dilations):
@@ -214,11 +214,11 @@ def test_branch_means_are_the_means() -> None:
     # Untrained branches weigh the same: the plain mean.
     assert found.mean_dilation()["stage4.3"] == pytest.approx(13 / 3, rel=0.02)
     again = pd.read_csv(io.StringIO(found.to_frame().to_csv(index=False)))
-    assert BranchMeans.from_frame(again).to_frame().equals(found.to_frame())
+    assert BranchMagnitudes.from_frame(again).to_frame().equals(found.to_frame())
     with pytest.raises(ValueError, match="measure='contribution' is not known; allowed: weight, gain"):
         found.profile("contribution")
     with pytest.raises(ValueError, match="frame lacks mean"):
-        BranchMeans.from_frame(again.drop(columns="mean"))
+        BranchMagnitudes.from_frame(again.drop(columns="mean"))
 
 
 def test_the_shipped_tables_are_written_from_run_folders(

@@ -116,9 +116,10 @@ def read_probe(weights: str, removals: Sequence[Path], data: Dataset, *, images:
         if removal.network != digest:
             raise data_error(path, f"was measured on another network than {weights}.")
         if (removal.data, removal.split) != (data.name, data.split):
-            raise data_error(path, f"was measured on {removal.data} {removal.split}, not on {data.name} {data.split}.")
+            where = f"{removal.data} {removal.split}"
+            raise data_error(path, f"was measured on {where}, not on {data.name} {data.split}.")
         if removal.level in found:
-            raise ValueError(f"{path}: another file holds the removals of level {removal.level!r} of {weights} already.")
+            raise ValueError(f"{path}: another file has level {removal.level!r} already.")
         found[removal.level] = removal
         size = next(iter(found.values())).size
         if removal.size != size:

@@ -18,13 +18,13 @@ from torch import nn
 from rfkit._checks import DataError, check_choice
 from rfkit._files import write_text
 from rfkit.analysis.branches import branch_weights
-from rfkit.analysis.ratios import branch_means
+from rfkit.analysis.ratios import branch_magnitudes
 from rfkit.models.competing import probe
 from rfkit.models.registry import create_model, list_models
 from rfkit.models.weights import Card, WeightsFile, apply_weights, read_card, read_weights
 from rfkit.paper.measured import LEARNED_RATES, PROBE_WEIGHTS
-from rfkit.results.branch_means import BranchMeans
 from rfkit.results.learned_rates import LearnedRates
+from rfkit.results.magnitudes import BranchMagnitudes
 from rfkit.training.folder import WEIGHTS
 from rfkit.training.rate_folders import FinishedRun, collect_rates, read_rate_run
 
@@ -43,8 +43,8 @@ def collect_folder(folder: str | Path, *, dilations: Sequence[int]) -> tuple[lis
         dilations: the dilation rates that competed in the probes.
 
     Returns:
-        A result a network; one row a probe, block, dilation rate and measure (columns of `BranchMeans.to_frame` behind
-        `model`, `data`, `height`, `width`, `epochs`, `seed`, `miou`); name of a run folder -> reason.
+        A result a network; one row a probe, block, dilation rate and measure (columns of `BranchMagnitudes.to_frame`
+        behind `model`, `data`, `height`, `width`, `epochs`, `seed`, `miou`); name of a run folder -> reason.
     """
     grouped: dict[str, list[FinishedRun]] = {}
     refused: dict[str, str] = {}
@@ -59,7 +59,7 @@ def collect_folder(folder: str | Path, *, dilations: Sequence[int]) -> tuple[lis
                 grouped.setdefault(card.model, []).append(run)
             else:
                 model = _trained_probe(read_weights(path / WEIGHTS), dilations)
-                frames.append(_told(card, branch_means(branch_weights(model)).to_frame()))
+                frames.append(_told(card, branch_magnitudes(branch_weights(model)).to_frame()))
         except (ValueError, FileNotFoundError) as error:
             refused[path.name] = str(error)
     rates = []
@@ -86,7 +86,7 @@ def read_rates(path: Path = LEARNED_RATES, probes: Path = PROBE_WEIGHTS) -> tupl
     try:
         for name, part in frame.groupby("model", sort=False):
             mine = told[told["model"] == name]
-            probed = BranchMeans.from_frame(mine) if len(mine) else None
+            probed = BranchMagnitudes.from_frame(mine) if len(mine) else None
             found.append(LearnedRates.from_frame(part, probe=probed))
     except (KeyError, ValueError) as error:
         raise DataError(f"{path}: {error}") from error

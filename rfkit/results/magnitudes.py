@@ -13,13 +13,13 @@ from rfkit.results.base import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BranchMeans"]
+__all__ = ["BranchMagnitudes"]
 
 _COLUMNS = ("stage", "block", "dilation", "measure", "mean", "low", "high")
 
 
 @dataclass(frozen=True, eq=False)
-class BranchMeans(Result):
+class BranchMagnitudes(Result):
     """Mean magnitude of the weights of each branch, one entry a block, branch and measure, then stages as a whole.
 
     Attributes:
@@ -52,7 +52,7 @@ class BranchMeans(Result):
         return pd.DataFrame(dict(zip(_COLUMNS, values, strict=True)))
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame) -> BranchMeans:
+    def from_frame(cls, frame: pd.DataFrame) -> BranchMagnitudes:
         """The means that a table holds, as `to_frame` gives it, also after it was a CSV.
 
         Raises:
