@@ -30,6 +30,8 @@ _HOME = {
     "BDD100K": "rfkit.data.bdd100k",
     "Folder": "rfkit.data.folder",
     "Scenes": "rfkit.data.scenes",
+    "DistanceTask": "rfkit.data.distance_tasks",
+    "limited_accuracy": "rfkit.data.distance_tasks",
     "open_data": "rfkit.data.opening",
     "check_data": "rfkit.data.check",
     "prepare_data": "rfkit.data.preparing",
@@ -89,6 +91,10 @@ _HOME = {
     "plot_branch_weights": "rfkit.api",
     "plot_branch_removal": "rfkit.api_removal",
     "plot_region_maps": "rfkit.api",
+    "calibrate": "rfkit.studies.calibration",
+    "measured_calibration": "rfkit.paper.calibration",
+    "plot_calibration": "rfkit.plots.calibration",
+    "plot_calibration_claims": "rfkit.plots.calibration",
     "build_figures": "rfkit.api",
 }
 

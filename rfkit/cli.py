@@ -21,6 +21,7 @@ from rfkit.cli_arguments import (
     model_of,
     pairs,
 )
+from rfkit.cli_calibrate import add_calibrate
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
 from rfkit.cli_rates import add_rates
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_branches(commands)
+    add_calibrate(commands)
     add_removal(commands)
     add_rf(commands)
     add_erf(commands)

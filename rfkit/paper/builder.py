@@ -42,6 +42,8 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "probe_measures": "rfkit.paper.probe_measures",
         "probe_removal": "rfkit.paper.probe_removal",
         "training": "rfkit.paper.training_curves",
+        "calibration": "rfkit.paper.calibration",
+        "calibration_claims": "rfkit.paper.calibration_claims",
         "table1": "rfkit.paper.table1",
         "table2": "rfkit.paper.table2",
         "table2_short": "rfkit.paper.table2_short",
