@@ -24,6 +24,7 @@ from rfkit.cli_arguments import (
 from rfkit.cli_calibrate import add_calibrate
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
+from rfkit.cli_rates import add_rates
 from rfkit.cli_removal import add_removal
 from rfkit.cli_speed import add_benchmark, add_export
 from rfkit.cli_sweep import add_sweep
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data(commands)
     _add_train(commands)
     add_sweep(commands)
+    add_rates(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_branches(commands)

@@ -50,6 +50,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "ablations": "rfkit.paper.ablations",
         "table3": "rfkit.paper.table3",
         "table4": "rfkit.paper.table4",
+        "learned_rates": "rfkit.paper.learned_rates",
         "speed": "rfkit.paper.speeds",
     }
 )

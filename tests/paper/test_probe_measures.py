@@ -98,9 +98,26 @@ def test_the_rows_of_all_seeds_are_hierarchical(table: Path, runs: list[tuple[Pa
 def test_a_removal_of_another_network_is_refused(runs: list[tuple[Path, Path]]) -> None:
     scenes = open_data("scenes", split="test")
     with pytest.raises(DataError, match=r"1-4\.npz: was measured on another network than"):
-        command.read_probe(str(runs[1][0]), runs[2][1], scenes, images=1)
+        command.read_probe(str(runs[1][0]), [runs[2][1]], scenes, images=1)
     with pytest.raises(DataError, match=r"was measured on scenes test, not on scenes val"):
-        command.read_probe(str(runs[1][0]), runs[1][1], open_data("scenes", split="val"), images=1)
+        command.read_probe(str(runs[1][0]), [runs[1][1]], open_data("scenes", split="val"), images=1)
+
+
+def test_blocks_join_the_stages_of_a_network(runs: list[tuple[Path, Path]], tmp_path: Path) -> None:
+    scenes = open_data("scenes", split="test")
+    model = create_model("probe_dwrseg_l", weights=runs[0][0])
+    by_block = branch_removal(model, scenes, level="block", limit=2, size=(32, 64), progress=False)
+    file = by_block.save(tmp_path / "blocks.npz")
+    frame = command.measure_rows([command.read_probe(str(runs[0][0]), [runs[0][1], file], scenes, images=1)])
+    rows = frame[(frame["measure"] == "removal") & (frame["class"] == "")]
+    assert rows.groupby(rows["block"] == "")["images"].agg(["count", "first"]).to_numpy().tolist() == [[12, 2], [9, 3]]
+    with pytest.raises(ValueError, match=r"blocks\.npz: another file has level .block."):
+        command.read_probe(str(runs[0][0]), [file, file], scenes, images=1)
+    other = branch_removal(model, scenes, limit=1, size=(16, 32), progress=False).save(tmp_path / "other.npz")
+    with pytest.raises(DataError, match=r"other\.npz: was measured at size \(16, 32\), the other file at \(32, 64\)"):
+        command.read_probe(str(runs[0][0]), [file, other], scenes, images=1)
+    with pytest.raises(SystemExit):
+        command.main(["--data", "scenes", "--network", str(runs[0][0])])
 
 
 def test_figures_show_what_the_table_holds(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

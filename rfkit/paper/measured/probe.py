@@ -1,7 +1,8 @@
 """Writes the table of what the branches of trained probes tell, by every measure, that ships.
 
     rfkit removal --model probe_dwrseg_l --weights camvid --data camvid --root ~/CamVid --out removal.npz
-    python -m rfkit.paper.measured.probe --data camvid --root ~/CamVid --network camvid removal.npz
+    rfkit removal ... --level block --limit 47 --out blocks.npz
+    python -m rfkit.paper.measured.probe --data camvid --root ~/CamVid --network camvid removal.npz blocks.npz
 
 The table is written anew, with the networks that are given. One row a measure of a branch. Columns: `model`, `data`,
 `split`, `epochs`, `horizon_epochs` (of the training), `seeds` (one; or several, apart by blanks, for what is said of
@@ -58,20 +59,29 @@ class Probe:
     Attributes:
         card: where the weights come from.
         weights: its branch weights, with contributions.
-        removal: its scores without branches.
+        removals: its scores without branches, by the level on which they were removed.
         images: images that contributions were measured on.
     """
 
     card: Card
     weights: BranchWeights
-    removal: BranchRemoval
+    removals: Mapping[str, BranchRemoval]
     images: int
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) that the network sees."""
-        height, width = self.removal.size or self.card.size
+        height, width = self._removal.size or self.card.size
         return height, width
+
+    @property
+    def evaluated(self) -> str:
+        """Data set and split of the images."""
+        return f"{self._removal.data} {self._removal.split}"
+
+    @property
+    def _removal(self) -> BranchRemoval:
+        return next(iter(self.removals.values()))
 
     @property
     def training(self) -> tuple[Any, ...]:
@@ -86,27 +96,37 @@ class Probe:
         )
 
 
-def read_probe(weights: str, removal: Path, data: Dataset, *, images: int) -> Probe:
+def read_probe(weights: str, removals: Sequence[Path], data: Dataset, *, images: int) -> Probe:
     """The network of a weights file, a run folder or the name of a data set, with its removals, measured by weights.
 
     Args:
         weights: as the option --weights of the command `rfkit`.
-        removal: what `rfkit removal --out FILE.npz` saved for this network.
+        removals: what `rfkit removal --out FILE.npz` saved for this network; a file a level.
         data: where contributions are measured.
         images: on how many images, spread evenly over `data`.
 
     Raises:
-        rfkit._checks.DataError: `removal` is of another network or data set.
+        ValueError: two of `removals` are of the same level.
+        rfkit._checks.DataError: one of them is of another network, data set or size.
     """
     model = model_of(argparse.Namespace(model="probe_dwrseg_l", weights=weights))
-    found = BranchRemoval.load(removal)
-    if found.network != weights_digest(model):
-        raise data_error(removal, f"was measured on another network than {weights}.")
-    if (found.data, found.split) != (data.name, data.split):
-        raise data_error(removal, f"was measured on {found.data} {found.split}, not on {data.name} {data.split}.")
+    digest, found = weights_digest(model), {}
+    for path in removals:
+        removal = BranchRemoval.load(path)
+        if removal.network != digest:
+            raise data_error(path, f"was measured on another network than {weights}.")
+        if (removal.data, removal.split) != (data.name, data.split):
+            where = f"{removal.data} {removal.split}"
+            raise data_error(path, f"was measured on {where}, not on {data.name} {data.split}.")
+        if removal.level in found:
+            raise ValueError(f"{path}: another file has level {removal.level!r} already.")
+        found[removal.level] = removal
+        size = next(iter(found.values())).size
+        if removal.size != size:
+            raise data_error(path, f"was measured at size {removal.size}, the other file at {size}.")
     count = min(images, len(data))
     pixels = [normalize(data[index * len(data) // count].image) for index in range(count)]
-    shown = [image if found.size is None else resample(image, found.size) for image in pixels]
+    shown = [image if size is None else resample(image, size) for image in pixels]
     return Probe(model.card, branch_weights(model, measure="contribution", images=shown), found, count)
 
 
@@ -133,15 +153,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set")
     parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
     parser.add_argument(
-        "--network", nargs=2, action="append", required=True, metavar=("WEIGHTS", "REMOVAL.npz"),
-        help="weights, and what `rfkit removal --out REMOVAL.npz` saved for them; may be repeated",
+        "--network", nargs="+", action="append", required=True, metavar=("WEIGHTS", "REMOVAL.npz"),
+        help="weights, and what `rfkit removal --out REMOVAL.npz` saved for them, one file or one for each level; "
+        "may be repeated",
     )  # fmt: skip
     parser.add_argument("--images", type=int, default=12, metavar="N", help="for contributions; default: %(default)s")
     parser.add_argument("--out", type=Path, default=PROBE_MEASURES, metavar="FILE.csv", help="default: what ships")
     options = parser.parse_args(arguments)
     check_positive("--images", options.images)
+    for name, *files in options.network:
+        if not files:
+            parser.error(f"--network {name}: give what `rfkit removal` saved for it as well.")
     data = open_data(options.data, options.root, split=options.split)
-    probes = [read_probe(name, Path(file), data, images=options.images) for name, file in options.network]
+    probes = [
+        read_probe(name, [Path(file) for file in files], data, images=options.images)
+        for name, *files in options.network
+    ]
     frame = measure_rows(probes)
     write_text(options.out, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     print(f"{len(frame)} rows of {len(probes)} networks are in {options.out}.")
@@ -151,15 +178,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _rows(probes: Sequence[Probe]) -> list[dict[str, Any]]:
     """The rows of one network, or of all seeds together."""
     first = probes[0]
-    evaluated = f"{first.removal.data} {first.removal.split}"
-    known = (*first.training[:5], _seeds(probes), evaluated, *first.size)
+    known = (*first.training[:5], _seeds(probes), first.evaluated, *first.size)
     common = dict(zip(COLUMNS[: len(known)], known, strict=True))
     rows = []
     for measure in _OF_CHANNELS:
         images = first.images if measure == "contribution" else 0
         found = _channel_rows([probe.weights for probe in probes], measure)
         rows += [{**common, **row, "measure": measure, "class": "", "images": images} for row in found]
-    return rows + [{**common, **row} for row in _removal_rows([probe.removal for probe in probes])]
+    for level in first.removals:
+        if all(level in probe.removals for probe in probes):
+            rows += [{**common, **row} for row in _removal_rows([probe.removals[level] for probe in probes])]
+    return rows
 
 
 def _seeds(probes: Sequence[Probe]) -> str:
