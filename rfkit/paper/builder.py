@@ -40,6 +40,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "fig8": "rfkit.paper.fig8_branch_weights",
         "fig8_dwrseg": "rfkit.paper.fig8_dwrseg",
         "probe_measures": "rfkit.paper.probe_measures",
+        "probe_blocks": "rfkit.paper.probe_blocks",
         "probe_removal": "rfkit.paper.probe_removal",
         "training": "rfkit.paper.training_curves",
         "calibration": "rfkit.paper.calibration",
