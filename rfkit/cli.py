@@ -199,10 +199,12 @@ def _add_figures(commands: Any) -> None:
         "figures",
         "figures fig8 table1 --force",
         "figures --list",
+        "figures --html",
         "figures fig5 fig8 --weights runs --data camvid --root ~/CamVid --out figures-local",
     )
     parser.add_argument("names", nargs="*", help="default: all")
     parser.add_argument("--list", action="store_true", help="list the names and stop")
+    parser.add_argument("--html", action="store_true", help="write the page index.html of what is there, and stop")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file, a run folder, a folder of either")
     parser.add_argument("--data", choices=DATA_NAMES, help="show images of this data set; default: procedural scenes")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="where that data set is")
@@ -362,6 +364,12 @@ def _figures(arguments: argparse.Namespace) -> int:
 
         for name, module in FIGURES.items():
             print(f"{name:<8} {importlib.import_module(module).CAPTION}")
+        return 0
+    if arguments.html:
+        from rfkit.paper.builder import FIGURES
+        from rfkit.paper.gallery import write_gallery
+
+        print(write_gallery(arguments.out, names=FIGURES))
         return 0
     manifest = build_figures(
         arguments.names or None,
