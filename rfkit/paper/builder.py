@@ -24,7 +24,7 @@ from rfkit.paper import sources
 from rfkit.paper.context import Context, MissingInput
 from rfkit.paper.gallery import write_gallery
 from rfkit.paper.manifest import FILE, Manifest, read_manifest, sha256
-from rfkit.plots.style import style
+from rfkit.plots.styles import style
 from rfkit.results.base import Result
 
 __all__ = ["FIGURES", "build"]
