@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "model_of",
     "pair",
     "pairs",
+    "subcommands",
 ]
 
 DATA_NAMES = ("camvid", "cityscapes", "bdd100k", "folder", "scenes")
@@ -39,6 +40,16 @@ def command(
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run)
     return parser
+
+
+def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The commands below `parser`, in its order: "train", "data check", ... and the parser of each."""
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            continue
+        for name, command_parser in action.choices.items():
+            below = [(f"{name} {rest}", found) for rest, found in subcommands(command_parser)]
+            yield from below or [(name, command_parser)]
 
 
 def data_arguments(parser: argparse.ArgumentParser) -> None:
