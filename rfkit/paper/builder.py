@@ -16,10 +16,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
 
 from rfkit._checks import DataError, unknown_name
 from rfkit._files import write_bytes
+from rfkit._progress import Bar
 from rfkit.paper import sources
 from rfkit.paper.context import Context, MissingInput
 from rfkit.paper.gallery import write_gallery
@@ -85,7 +85,7 @@ def build(
     skipped = {name: reason for name, reason in old.skipped.items() if name in FIGURES}
     captions = {name: caption for name, caption in old.captions.items() if name in FIGURES}
     built, failures = [], {}
-    bar = tqdm(wanted, disable=not progress, desc="figures")
+    bar = Bar(wanted, disable=not progress, desc="figures")
     for name in bar:
         bar.set_postfix_str(name)
         try:
