@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'rfkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[notebook,train,sweep,export,dev]'
+	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[notebook,train,sweep,export,completion,dev]'
 	@touch $@
 
 figures: $(STAMP)

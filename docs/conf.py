@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -53,21 +54,26 @@ def _written_plainly(app: object, what: str, name: str, obj: object, options: ob
         lines[index] = "".join(parts)
 
 
+def _help(parser: argparse.ArgumentParser) -> nodes.literal_block:
+    text = parser.format_help()
+    return nodes.literal_block(text, text, language="none")
+
+
 class Commands(Directive):
-    """A section for every command of `rfkit`, with its help."""
+    """The help of `rfkit`, then a section for every command with its own."""
 
     has_content: ClassVar[bool] = False
 
     def run(self) -> list[nodes.Node]:
-        """The sections."""
-        sections = []
-        for name, parser in subcommands(cli._parser()):
+        """The literal block and the sections."""
+        whole = cli._parser()
+        found: list[nodes.Node] = [_help(whole)]
+        for name, parser in subcommands(whole):
             section = nodes.section(ids=[f"rfkit-{name.replace(' ', '-')}"], names=[f"rfkit {name}"])
             section += nodes.title(text=f"rfkit {name}")
-            text = parser.format_help()
-            section += nodes.literal_block(text, text, language="none")
-            sections.append(section)
-        return sections
+            section += _help(parser)
+            found.append(section)
+        return found
 
 
 def setup(app: object) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "model_of",
     "pair",
     "pairs",
+    "positive",
     "subcommands",
 ]
 
@@ -72,7 +73,14 @@ def model_arguments(parser: argparse.ArgumentParser, *, weights_required: bool) 
 def device_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --device and --threads."""
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...; default: the GPU where there is one")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def pairs(parser: argparse.ArgumentParser, flag: str, name: str, text: str) -> None:
