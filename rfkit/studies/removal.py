@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import check_choice, check_positive
+from rfkit._progress import Bar
 from rfkit.analysis.branch_removal import branch_means, without_branches
 from rfkit.analysis.untouched import untouched
 from rfkit.data.dataset import Dataset, Sample
@@ -98,7 +98,7 @@ def branch_removal(
     counts: list[np.ndarray] = []
     with (
         untouched(model),
-        tqdm(total=len(data), desc=_title(data, plan), unit="image", disable=not progress, leave=False) as bar,
+        Bar(total=len(data), desc=_title(data, plan), unit="image", disable=not progress, leave=False) as bar,
     ):
         # The next images are read while the network runs.
         for samples in prefetch(sample_batches(data, range(len(data)), batch_size)):
@@ -147,7 +147,7 @@ class _Network:
         self, source: Any, *, stages: Mapping[str, str | Sequence[str]] | None, batch_size: int, progress: bool
     ) -> BranchMeans:
         total = len(source) if isinstance(source, Dataset) else None
-        with tqdm(total=total, desc="Means of branches", unit="image", disable=not progress, leave=False) as bar:
+        with Bar(total=total, desc="Means of branches", unit="image", disable=not progress, leave=False) as bar:
             images = self._seen(source, batch_size, bar) if isinstance(source, Dataset) else source
             with self.autocast():
                 return branch_means(self.model, images, stages=stages, batch_size=batch_size)
@@ -156,7 +156,7 @@ class _Network:
         with self.autocast():
             return class_scores(self.model, images, size=self.size)
 
-    def _seen(self, source: Dataset, batch_size: int, bar: tqdm[Any]) -> Iterator[Tensor]:
+    def _seen(self, source: Dataset, batch_size: int, bar: Bar) -> Iterator[Tensor]:
         """The images of a data set as the network gets them to score it."""
         for samples in prefetch(sample_batches(source, range(len(source)), batch_size)):
             pixels = normalize(torch.stack([sample.image for sample in samples]).to(self.device))
