@@ -27,7 +27,7 @@ class Bar(tqdm):
         quiet = {} if self._watched else {"delay": 1e-9, "mininterval": min(pause, 1.0), "maxinterval": pause}
         super().__init__(*arguments, **{**options, **quiet})
         if not self._watched and not self.disable:
-            self.sp = self._say
+            self.sp: Any = self._say
 
     def _say(self, text: str) -> None:
         now = time.monotonic()
