@@ -85,6 +85,7 @@ _HOME = {
     "region_maps": "rfkit.analysis.regions",
     "region_statistics": "rfkit.analysis.regions",
     "plot_branch_weights": "rfkit.api",
+    "plot_branch_removal": "rfkit.api_removal",
     "plot_region_maps": "rfkit.api",
     "build_figures": "rfkit.api",
 }

@@ -25,6 +25,7 @@ from rfkit.cli_arguments import (
 from rfkit.cli_completion import add_completion
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
+from rfkit.cli_removal import add_removal
 from rfkit.cli_speed import add_benchmark, add_export
 from rfkit.cli_sweep import add_sweep
 
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_branches(commands)
+    add_removal(commands)
     add_rf(commands)
     add_erf(commands)
     add_benchmark(commands)

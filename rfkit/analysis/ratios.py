@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from rfkit.results.branches import BlockWeights, Ratio, branch_labels
 
-__all__ = ["ratio_of", "resampled_means"]
+__all__ = ["mixed_means", "ratio_of", "resampled_means"]
 
 _LEVELS = (2.5, 97.5)
 
@@ -42,6 +42,39 @@ def resampled_means(
             totals[key] = totals.get(key, 0) + sums[rows].sum(axis=1)
             counts[key] = counts.get(key, 0) + number[rows].sum(axis=1)
     return {label: totals[dilation, label] / counts[dilation, label] for dilation, label in sorted(totals)}
+
+
+def mixed_means(
+    networks: Sequence[Mapping[str, Mapping[str, np.ndarray]]], *, generator: np.random.Generator
+) -> dict[str, dict[str, np.ndarray]]:
+    """Stage -> branch label -> means over networks that differ by their seed alone, and over resamples of them.
+
+    The upper level of a hierarchical bootstrap: each resample draws as many networks as there are, with replacement,
+    and for each of them a resample of its channels anew. All stages and branches of a resample are of the same
+    networks, so that what the seed decides for all of them together stays together. A single network is returned as it
+    is: nothing tells how another seed would have come out.
+
+    Args:
+        networks: for each network, stage -> what `resampled_means` returned, with equally many resamples.
+        generator: source of randomness.
+
+    Returns:
+        Arrays as those of `resampled_means`; entry 0 is the mean over the networks.
+    """
+    if len(networks) == 1:
+        return {stage: dict(means) for stage, means in networks[0].items()}
+    first = next(iter(networks[0].values()))
+    resamples = len(next(iter(first.values()))) - 1
+    drawn = generator.integers(len(networks), size=(resamples, len(networks)))
+    # A network that is drawn twice comes with two resamples of its channels.
+    rows = 1 + np.stack([generator.permutation(resamples) for _ in networks], axis=1)
+    mixed: dict[str, dict[str, np.ndarray]] = {}
+    for stage, labels in networks[0].items():
+        mixed[stage] = {}
+        for label in labels:
+            values = np.stack([network[stage][label] for network in networks])
+            mixed[stage][label] = np.append(values[:, 0].mean(), values[drawn, rows].mean(axis=1))
+    return mixed
 
 
 def ratio_of(stage: str, name: str, values: np.ndarray) -> Ratio:

@@ -40,6 +40,8 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "fig7": "rfkit.paper.fig7_competing_branches",
         "fig8": "rfkit.paper.fig8_branch_weights",
         "fig8_dwrseg": "rfkit.paper.fig8_dwrseg",
+        "probe_measures": "rfkit.paper.probe_measures",
+        "probe_removal": "rfkit.paper.probe_removal",
         "training": "rfkit.paper.training_curves",
         "table1": "rfkit.paper.table1",
         "table2": "rfkit.paper.table2",
