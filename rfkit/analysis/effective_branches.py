@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import unknown_name
+from rfkit._progress import Bar
 from rfkit.analysis.effective import result_of
 from rfkit.analysis.find_branches import BranchBlock, find_branch_blocks
 from rfkit.analysis.image_stream import count_images, stream_images
@@ -103,7 +103,7 @@ def branch_effective_rf(
                 raise ValueError(f"layer={layer!r} means {len(names)} layers: {', '.join(names[:4])}; name one.")
             (entry,) = plan_passes(fields, names, settings, crop)
             sums: dict[str, GradientSum] = {}
-            with tqdm(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
+            with Bar(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
                 for batch in itertools.chain([first], stream):
                     _run(model, batch, entry, settings, fields, labels, sums)
                     bar.update(len(batch))

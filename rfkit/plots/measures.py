@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rfkit.plots.style import dilation_colour, wrapped
+from rfkit.plots.styles import dilation_colour, wrapped
 from rfkit.results.base import Result
 
 if TYPE_CHECKING:
