@@ -82,6 +82,7 @@ _HOME = {
     "region_statistics": "rfkit.analysis.regions",
     "plot_branch_weights": "rfkit.api",
     "plot_region_maps": "rfkit.api",
+    "explore": "rfkit.explorer.exploring",
     "build_figures": "rfkit.api",
 }
 

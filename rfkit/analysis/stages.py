@@ -8,7 +8,7 @@ from torch import nn
 
 from rfkit.hooks import find_layers
 
-__all__ = ["stages_of"]
+__all__ = ["published_stages", "stages_of"]
 
 
 def stages_of(
@@ -28,7 +28,7 @@ def stages_of(
         ValueError: a name in `stages` matches nothing.
     """
     if stages is None:
-        holders = _published(model)
+        holders = published_stages(model)
     else:
         holders = {stage: list(find_layers(model, _listed(patterns))) for stage, patterns in stages.items()}
     found: list[str | None] = []
@@ -50,7 +50,8 @@ def _listed(patterns: str | Sequence[str]) -> list[str | nn.Module]:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _published(model: nn.Module) -> dict[str, list[str]]:
+def published_stages(model: nn.Module) -> dict[str, list[str]]:
+    """The stages that the model publishes, name -> full names of their blocks; none for other models."""
     probed = getattr(model, "probed_stages", None)
     if isinstance(probed, Mapping):
         return {str(stage): list(names) for stage, names in probed.items()}
