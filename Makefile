@@ -16,7 +16,7 @@ STAMP = $(VENV)/.rfkit-installed
 # No display is needed, and a user's own matplotlib backend does not matter here.
 export MPLBACKEND = Agg
 
-.PHONY: help install figures test kill-test notebooks lint constraints clean distclean
+.PHONY: help install figures test kill-test notebooks browser-test screenshots lint constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo 'make test         run the tests'
 	@echo 'make kill-test    kill training runs a hundred times, on one process and on two, and compare what they end with'
 	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
+	@echo 'make browser-test run every notebook in JupyterLab, and drive the explorer; needs Chromium'
+	@echo 'make screenshots  the screenshots of the README, into docs/images; needs Chromium'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make install      set up $(VENV) and nothing else'
 	@echo 'make constraints  write constraints.txt from $(VENV)'
@@ -51,6 +53,12 @@ kill-test: $(STAMP)
 
 notebooks: $(STAMP)
 	$(RUN) -m pytest -m notebook tests/test_notebooks.py $(TEST_ARGS)
+
+browser-test: $(STAMP)
+	$(RUN) -m pytest -m browser tests/browser $(TEST_ARGS)
+
+screenshots: $(STAMP)
+	$(RUN) docs/screenshots.py
 
 lint: $(STAMP)
 	$(RUN) -m ruff check --output-format concise .

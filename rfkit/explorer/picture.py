@@ -23,7 +23,17 @@ export default {
       picture.src = address;
       if (before) URL.revokeObjectURL(before);
     };
+    // ipywidgets gives the handle and the number of a slider no name; they get that of its label.
+    const nameSliders = () => {
+      for (const slider of document.querySelectorAll(".rfkit-slider")) {
+        const name = slider.querySelector("label")?.innerText ?? "";
+        for (const part of slider.querySelectorAll("[role=slider], .widget-readout")) {
+          part.setAttribute("aria-label", part.matches("[role=slider]") ? name : `${name}, as a number`);
+        }
+      }
+    };
     const describe = () => {
+      setTimeout(nameSliders);
       const clickable = model.get("clickable");
       picture.alt = model.get("text");
       picture.title = clickable ? "Click to pick a unit; arrow keys move it" : "";

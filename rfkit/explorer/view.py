@@ -330,10 +330,11 @@ def _dropdown(label: str, tooltip: str, options: Sequence[Any]) -> widgets.Dropd
 
 
 def _slider(label: str, tooltip: str) -> widgets.IntSlider:
-    return widgets.IntSlider(
+    slider = widgets.IntSlider(
         0, 0, 1, description=label, tooltip=tooltip, continuous_update=False, style={"description_width": "initial"},
         layout={"width": "320px"},
     )  # fmt: skip
+    return slider.add_class("rfkit-slider")
 
 
 def _set_options(dropdown: widgets.Dropdown, options: Sequence[Any], value: Any) -> None:
