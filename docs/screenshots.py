@@ -44,7 +44,7 @@ def main() -> None:
         nbformat.write(notebook, folder / "explorer.ipynb")
         with running_lab(folder / "lab") as address:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1500, "height": 1500})
+            page = browser.new_page(viewport={"width": 1780, "height": 1500})
             copy = open_notebook(page, address, folder / "explorer.ipynb", folder / "lab")
             run_all(page, copy)
             page.get_by_label("Support", exact=True).uncheck()

@@ -55,3 +55,12 @@ def test_scenes_written_to_files_are_the_scenes(tmp_path: Path) -> None:
     for written, drawn in zip(folder, scenes, strict=True):
         assert (written.image == drawn.image).all()
         assert (written.label == drawn.label).all()
+
+
+def test_the_explorer_is_measured_panel_by_panel(capsys: pytest.CaptureFixture[str]) -> None:
+    _benchmark("explorer").main(["--model=dwrseg_b", "--size", "64", "96", "--layer=stage2", "--turns=2"])
+    printed = capsys.readouterr().out
+    assert "dwrseg_b, 96x64, stage2" in printed
+    for label in ("new unit", "seen before"):
+        lines = [line.split()[2] for line in printed.splitlines() if line.startswith(label)]
+        assert lines == ["box", "map", "support", "effective", "all"]

@@ -44,9 +44,10 @@ class Explorer(widgets.VBox):
         self._setting = False
         self._make_controls()
         self._slots = {name: _Slot(self._clicked(name), self._step) for name in PANELS}
-        panels = widgets.Box(
-            [slot.box for slot in self._slots.values()], layout={**_WRAPPED, "align_items": "flex-start"}
-        )
+        places = {name: slot.box for name, slot in self._slots.items()}
+        # The two steps of a block stand side by side however wide the notebook is.
+        places["region"] = widgets.HBox([places["region"], places.pop("semantic")])
+        panels = widgets.Box(list(places.values()), layout={**_WRAPPED, "align_items": "flex-start"})
         super().__init__([*self._rows(), panels])
         self._fill_controls()
         for name in self._outdated():
