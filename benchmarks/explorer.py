@@ -1,7 +1,7 @@
 """How long the explorer takes to show another unit of a layer that it has looked at before.
 
-For each panel: computing and drawing it, for a unit that is new and for one that was seen. The sum is the time until the
-last panel has changed; the first one changes after its own time. What the notebook and the browser add is not in it.
+For each panel: computing and drawing it, for a unit that is new and for one that was seen. The sum is the time until
+the last panel has changed; the first one changes after its own time. What notebook and browser add is not in it.
 
     python benchmarks/explorer.py [--model dwrseg_l] [--size 360 480] [--layer stage4] [--turns 10]
 """
