@@ -107,11 +107,12 @@ def draw_panel(name: str, found: Any, choice: Choice, findings: Findings) -> Pan
         file = io.BytesIO()
         # Compressed quickly: it travels no farther than to the browser.
         canvas.print_png(file, pil_kwargs={"compress_level": 1})
+    pixels = canvas.get_width_height()
     box, (left, right), (bottom, top) = ax.get_position(), ax.get_xlim(), ax.get_ylim()
     return Panel(
         file.getvalue(),
         text,
-        (round(size[1] * _DOTS), round(size[0] * _DOTS)),
+        (int(pixels[1]), int(pixels[0])),
         (box.x0, 1 - box.y1, box.x1, 1 - box.y0),
         (left, top, right, bottom),
         name in _CLICKABLE,

@@ -25,7 +25,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 # Generous: a busy machine may be ten times as slow as an idle one.
 MINUTE = 60_000
-PATIENCE = 10 * MINUTE
+PATIENCE = 5 * MINUTE
 
 
 @contextlib.contextmanager
@@ -81,10 +81,12 @@ def open_notebook(page: Any, address: str, notebook: Path, folder: Path) -> Path
     copy = Path(shutil.copy(notebook, folder / "work" / notebook.name))
     page.goto(f"{address}/lab/workspaces/{notebook.stem}/tree/{notebook.name}?reset", timeout=PATIENCE)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=PATIENCE)
-    accept = page.locator(".jp-Dialog button.jp-mod-accept")
-    with contextlib.suppress(Exception):  # "Select Kernel", which may come or not.
-        accept.wait_for(timeout=3000)
-        accept.click()
+    # What is run before the kernel is there is lost. "Select Kernel" may come before, or not.
+    idle, accept = page.get_by_text("| Idle"), page.locator(".jp-Dialog button.jp-mod-accept")
+    idle.or_(accept).first.wait_for(timeout=PATIENCE)
+    if accept.count():
+        accept.first.click()
+    idle.first.wait_for(timeout=PATIENCE)
     return copy
 
 
