@@ -31,6 +31,7 @@ __all__ = ["Panel", "draw_panel", "draw_panels", "static_figure"]
 _DOTS = 96  # dots per inch
 _AXES, _LEFT, _TITLE = 3.0, 0.75, 0.55  # inches: width of the axes, left of them, above them
 _LETTERS = 40  # in a line of a title
+_SPECK = 1 / 3  # of a side of the image: a smaller field is shown alone
 _CLICKABLE = ("box", "map", "region", "semantic")
 _MARK = "#117733"
 
@@ -46,7 +47,7 @@ class _Space:
 
 _SPACES = {
     "box": _Space(below=1.0),
-    "map": _Space(0.95, bar=0.066),
+    "map": _Space(1.15, bar=0.066),
     "support": _Space(below=1.0),
     "effective": _Space(0.95, below=1.4, bar=0.066),
     "region": _Space(below=0.35),
@@ -187,8 +188,11 @@ def _draw_support(ax: Axes, found: Any, choice: Choice, findings: Findings) -> s
 
 
 def _draw_effective(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
-    # Whole numbers of the image, so that panels can be compared; two contours, because each costs time.
-    plot_effective_rf(found, ax=ax, contours=(0.5, 0.95), zoom=False)
+    # The whole image, so that panels can be compared, unless the field would be a speck in it; two contours, because
+    # each costs time.
+    sides = (1.0, 1.0) if found.box is None else (found.box.height, found.box.width)
+    small = max(side / length for side, length in zip(sides, findings.picture.shape[:2], strict=True)) < _SPECK
+    plot_effective_rf(found, ax=ax, contours=(0.5, 0.95), zoom=small and found.box is not None)
     ax.figure.axes[-1].set_ylabel("|gradient| / its largest, log scale")
     through = f" through {choice.branch}" if choice.branch else ""
     side = found.square_sides((0.95,))[0.95]

@@ -21,7 +21,8 @@ __all__ = ["Explorer"]
 
 _ALL = "all"
 _RULE = "by the rule"
-_PREDICTED = "predicted there"
+# Not None, which a dropdown shows as nothing chosen.
+_PREDICTED, _NO_CLASS = "predicted there", -1
 _HERE, _EVERYWHERE = "the pixel", "all predicted pixels"
 
 
@@ -98,7 +99,7 @@ class Explorer(widgets.VBox):
         self._region = _dropdown("RR channel", "Channel of the region map", (_RULE,))
         self._class = _dropdown(
             "Class", "Class whose score is attributed",
-            ((_PREDICTED, None), *((name, index) for index, name in enumerate(findings.class_names))),
+            ((_PREDICTED, _NO_CLASS), *((name, index) for index, name in enumerate(findings.class_names))),
         )  # fmt: skip
         self._where = _dropdown("Score at", "Pixels over which the score is added up", (_HERE, _EVERYWHERE))
         methods = tuple((" ".join([name.replace("_", " "), *_steps_of(name)]), name) for name in METHODS)
@@ -126,7 +127,7 @@ class Explorer(widgets.VBox):
         self._region.observe(
             self._on(lambda value: {"region_channel": None if value == _RULE else int(value)}), "value"
         )
-        self._class.observe(self._on(lambda value: {"class_index": value}), "value")
+        self._class.observe(self._on(lambda value: {"class_index": None if value == _NO_CLASS else value}), "value")
         self._where.observe(self._on(lambda value: {"whole_class": value == _EVERYWHERE}), "value")
         self._method.observe(self._on(lambda value: {"method": value}), "value")
         for switch in self._switches.values():
@@ -162,7 +163,8 @@ class Explorer(widgets.VBox):
             count = findings.region_channels(choice.layer)
             _set_options(self._region, (_RULE, *map(str, range(count))), _text(choice.region_channel, _RULE))
             self._region.disabled = not count
-            self._class.value, self._method.value = choice.class_index, choice.method
+            self._class.value = _NO_CLASS if choice.class_index is None else choice.class_index
+            self._method.value = choice.method
             self._where.value = _EVERYWHERE if choice.whole_class else _HERE
             self._of_attribution.layout.display = "flex" if "attribution" in self.shown else "none"
         finally:

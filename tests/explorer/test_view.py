@@ -137,6 +137,7 @@ def test_controls_change_layer_branch_channel_and_class(explorer: Explorer) -> N
 
     assert _changes(explorer, "semantic", region_channel)
     explorer._switches["attribution"].value = True
+    assert explorer._class.label == "predicted there"
     assert explorer._of_attribution.layout.display == "flex"
     explorer.wait(PATIENCE)
 
