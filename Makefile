@@ -17,7 +17,7 @@ DOCS_STAMP = $(VENV)/.rfkit-docs-installed
 # No display is needed, and a user's own matplotlib backend does not matter here.
 export MPLBACKEND = Agg
 
-.PHONY: help install figures test kill-test notebooks docs lint constraints clean distclean
+.PHONY: help install figures test kill-test notebooks browser-test screenshots docs lint constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,8 @@ help:
 	@echo 'make kill-test    kill training runs a hundred times, on one process and on two, and compare what they end with'
 	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
 	@echo 'make docs         build the documentation into docs/_build; a warning is an error'
+	@echo 'make browser-test run every notebook in JupyterLab, and drive the explorer; needs Chromium'
+	@echo 'make screenshots  the screenshots of the README, into docs/images; needs Chromium'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make install      set up $(VENV) and nothing else'
 	@echo 'make constraints  write constraints.txt from $(VENV)'
@@ -62,6 +64,12 @@ $(DOCS_STAMP): $(STAMP)
 docs: $(DOCS_STAMP)
 	$(RUN) -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo docs/_build/index.html
+
+browser-test: $(STAMP)
+	$(RUN) -m pytest -m browser tests/browser $(TEST_ARGS)
+
+screenshots: $(STAMP)
+	$(RUN) docs/screenshots.py
 
 lint: $(STAMP)
 	$(RUN) -m ruff check --output-format concise .

@@ -96,6 +96,7 @@ _HOME = {
     "measured_calibration": "rfkit.paper.calibration",
     "plot_calibration": "rfkit.plots.calibration",
     "plot_calibration_claims": "rfkit.plots.calibration",
+    "explore": "rfkit.explorer.exploring",
     "build_figures": "rfkit.api",
 }
 
