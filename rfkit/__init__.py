@@ -17,6 +17,8 @@ _HOME = {
     "create_model": "rfkit.models.registry",
     "list_models": "rfkit.models.registry",
     "probe": "rfkit.models.competing",
+    "advise": "rfkit.studies.adviser.advising",
+    "find_stages": "rfkit.studies.adviser.stages",
     "load_weights": "rfkit.models.weights",
     "save_weights": "rfkit.models.weights",
     "capture": "rfkit.hooks",
