@@ -12,7 +12,7 @@ from torch import nn
 
 from rfkit._checks import unknown_name
 
-__all__ = ["capture", "find_layers", "follow", "observe", "replace", "separate"]
+__all__ = ["capture", "find_layers", "follow", "observe", "replace", "replace_inputs", "separate"]
 
 
 def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
@@ -59,9 +59,40 @@ def separate(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Modul
     Raises:
         ValueError: a layer is not found.
     """
+    with replace_inputs(model, layers, lambda _name, inputs: _clone(inputs)):
+        yield
+
+
+@contextmanager
+def replace_inputs(
+    model: nn.Module,
+    layers: str | nn.Module | Sequence[str | nn.Module],
+    function: Callable[[str, tuple[Any, ...]], Any],
+) -> Iterator[None]:
+    """While open, the layers read `function(name, inputs)` in place of their positional inputs.
+
+    The hooks are gone when the context closes, also after an error.
+
+    Args:
+        model: any module.
+        layers: names, patterns or modules, see `find_layers`.
+        function: gets the layer's full name and its positional inputs, none of them cloned: what it changes in place
+            changes for others that read it. It returns the inputs to read, a tuple, or a single one; None leaves them
+            as they are.
+
+    Raises:
+        ValueError: a layer is not found.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.ReLU())
+        >>> with replace_inputs(model, "0", lambda name, inputs: torch.zeros_like(inputs[0])):
+        ...     model(torch.ones(1, 3, 2, 2)).sum().item()
+        0.0
+    """
     with ExitStack() as hooks:
-        for module in find_layers(model, layers).values():
-            hooks.enter_context(module.register_forward_pre_hook(lambda _module, inputs: _clone(inputs)))
+        for name, module in find_layers(model, layers).items():
+            hooks.enter_context(module.register_forward_pre_hook(_entering(function, name)))
         yield
 
 
@@ -180,9 +211,9 @@ def follow(
         yield
 
 
-def _entering(function: Callable[[str, tuple[Any, ...]], None], name: str) -> Callable[..., None]:
-    def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        function(name, inputs)
+def _entering(function: Callable[[str, tuple[Any, ...]], Any], name: str) -> Callable[..., Any]:
+    def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        return function(name, inputs)
 
     return hook
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.hooks import capture, find_layers, observe, replace, separate
+from rfkit.hooks import capture, find_layers, observe, replace, replace_inputs, separate
 from rfkit.models.registry import create_model
 
 
@@ -117,4 +117,22 @@ def test_a_separate_input_has_the_gradient_of_its_layer_alone() -> None:
     assert _leftover(model) == 0
     with pytest.raises(RuntimeError), separate(model, model):
         raise RuntimeError
+    assert _leftover(model) == 0
+
+
+def test_inputs_are_replaced_while_the_context_is_open() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(2, 1, 1, bias=False))
+    x = torch.rand(1, 1, 2, 2)
+    seen: list[str] = []
+
+    def double(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
+        seen.append(name)
+        return 2 * inputs[0]
+
+    with replace_inputs(model, ["0", "2"], double):
+        doubled = model(x)
+    torch.testing.assert_close(doubled, 4 * model(x))
+    assert seen == ["0", "2"]
+    with pytest.raises(ZeroDivisionError), replace_inputs(model, "*", lambda *_: 1 / 0):
+        model(x)
     assert _leftover(model) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,10 +10,10 @@ from torch import Tensor, nn
 
 from rfkit._checks import check_choice
 from rfkit.analysis.contributions import branch_contributions
-from rfkit.analysis.find_branches import BranchBlock, find_branch_blocks
+from rfkit.analysis.find_branches import BranchBlock
 from rfkit.analysis.images import as_batches
 from rfkit.analysis.ratios import ratio_of, resampled_means
-from rfkit.analysis.stages import stages_of
+from rfkit.analysis.stages import staged_blocks
 from rfkit.analysis.untouched import untouched
 from rfkit.results.branches import MEASURES, BlockWeights, BranchStatistic, BranchWeights, Claim, Ratio
 
@@ -76,19 +75,14 @@ def branch_weights(
         raise ValueError("images=None: measure='contribution' is measured on images; give some.")
     batches = [] if images is None else as_batches(images, model)
     with untouched(model):
-        blocks = _find(model, batches[0] if batches else as_batches(torch.zeros(*input_size), model)[0])
-        order, named = stages_of(model, [block.merge for block in blocks], stages)
-        for stage in stages or ():
-            if stage not in order:
-                raise ValueError(f"stages: {stage!r} holds no block with parallel dilated branches.")
-        kept = [(block, stage) for block, stage in zip(blocks, named, strict=True) if stage is not None]
-        parts = branch_contributions(model, [block for block, _ in kept], batches)
-    labels = _block_names([block for block, _ in kept])
+        order, found = staged_blocks(
+            model, batches[0] if batches else as_batches(torch.zeros(*input_size), model)[0], stages
+        )
+        parts = branch_contributions(model, [entry.block for entry in found], batches)
     result = BranchWeights(
         measure,
         tuple(
-            _block_weights(block, str(stage), label, part)
-            for (block, stage), label, part in zip(kept, labels, parts, strict=True)
+            _block_weights(entry.block, entry.stage, entry.name, part) for entry, part in zip(found, parts, strict=True)
         ),
         order,
     )
@@ -240,31 +234,6 @@ def _statistic(
     seed: int,
 ) -> BranchStatistic:
     return BranchStatistic(measure or weights.measure, ratios, claims, epochs, resamples, seed)
-
-
-def _find(model: nn.Module, image: Tensor) -> list[BranchBlock]:
-    try:
-        blocks = find_branch_blocks(model, image)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{type(model).__name__} does not run on an input of shape {tuple(image.shape)} ({error}); "
-            "give images, or another input_size=(channels, height, width)."
-        ) from error
-    if not blocks:
-        raise ValueError(
-            f"{type(model).__name__} has no parallel dilated branches. Looked for: two or more spatial convolutions "
-            "that read the same tensor or parts of one split, with dilations that are not all equal, concatenated, and "
-            "through norm, activation or a per-channel gate alone weighed by a 1x1 convolution."
-        )
-    return blocks
-
-
-def _block_names(blocks: Sequence[BranchBlock]) -> list[str]:
-    """Names of the blocks; by the 1x1 convolution, then also by the branches, where a module holds several."""
-    for names in ([block.name for block in blocks], [block.merge for block in blocks]):
-        if max(Counter(names).values()) == 1:
-            return names
-    return [f"{block.merge} ({block.branches[0].name})" for block in blocks]
 
 
 def _block_weights(block: BranchBlock, stage: str, name: str, contribution: np.ndarray) -> BlockWeights:

@@ -65,6 +65,7 @@ class BranchBlock:
         gamma: per input channel the scale of the last norm before the 1x1 convolution; NaN without norm.
         gates: names of what scales channels between the branches and the 1x1 convolution (an attention's last layer,
             a learned scale).
+        runs: how often it ran on the image.
     """
 
     name: str
@@ -74,6 +75,7 @@ class BranchBlock:
     branches: tuple[Branch, ...]
     gamma: Tensor
     gates: tuple[str, ...]
+    runs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,8 @@ def find_branch_blocks(model: nn.Module, image: Tensor) -> list[BranchBlock]:
     blocks: dict[tuple[str, ...], BranchBlock] = {}
     for block in tracer.blocks():
         # A block that runs several times is one block.
-        blocks.setdefault((block.merge, *(branch.name for branch in block.branches)), block)
+        key = (block.merge, *(branch.name for branch in block.branches))
+        blocks[key] = replace(blocks[key], runs=blocks[key].runs + 1) if key in blocks else block
     return list(blocks.values())
 
 

@@ -13,7 +13,9 @@ from rfkit.analysis.images import as_batches
 __all__ = ["count_images", "stream_images"]
 
 
-def stream_images(images: Tensor | Iterable[Any], model: nn.Module, *, batch_size: int) -> Iterator[Tensor]:
+def stream_images(
+    images: Tensor | Iterable[Any], model: nn.Module, *, batch_size: int, one_size: bool = True
+) -> Iterator[Tensor]:
     """`images` as N C H W batches of at most `batch_size`, in the form that `model` takes.
 
     Args:
@@ -22,9 +24,10 @@ def stream_images(images: Tensor | Iterable[Any], model: nn.Module, *, batch_siz
             with `image`. 8-bit images are normalised as in `rfkit.analysis.images`.
         model: whose parameters tell device and type.
         batch_size: most images in a batch.
+        one_size: whether all images must have one size; if not, those of a batch have.
 
     Yields:
-        Batches; all images have one size.
+        Batches, in the order of the images.
 
     Raises:
         ValueError: there is no image, or sizes differ, or one is not an image.
@@ -34,11 +37,13 @@ def stream_images(images: Tensor | Iterable[Any], model: nn.Module, *, batch_siz
     shape: tuple[int, ...] | None = None
     for entry in [images] if isinstance(images, Tensor) else images:
         for single in as_batches(_tensor(entry), model):
-            shape = shape or tuple(single.shape[1:])
-            if tuple(single.shape[1:]) != shape:
-                raise ValueError(
-                    f"images: sizes differ, {shape} and {tuple(single.shape[1:])}; a mean needs images of one size."
-                )
+            size = tuple(single.shape[1:])
+            if one_size and shape not in (None, size):
+                raise ValueError(f"images: sizes differ, {shape} and {size}; a mean needs images of one size.")
+            if held and shape != size:
+                yield torch.cat(held)
+                held = []
+            shape = size
             held.append(single)
             if len(held) == batch_size:
                 yield torch.cat(held)

@@ -7,6 +7,7 @@ it for people to read. Loading never executes code.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from importlib import resources
@@ -142,7 +143,8 @@ def save_weights(model: nn.Module, path: str | Path, *, card: Card, half: bool =
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"weight {name!r} holds values that are not finite; nothing was written to {path}.")
         tensors[name] = value.contiguous()
-    header = {_ENTRY: json.dumps({"version": _VERSION, "card": dataclasses.asdict(card)})}
+    content = {"version": _VERSION, "card": dataclasses.asdict(card), "digest": _digest(tensors)}
+    header = {_ENTRY: json.dumps(content)}
     write_bytes(path, to_safetensors(tensors, metadata=header))
     write_text(path.with_suffix(".json"), card.to_json())
     return path
@@ -154,18 +156,25 @@ def read_weights(path: str | Path) -> WeightsFile:
     Raises:
         FileNotFoundError: there is no such file.
         PermissionError: it may not be read.
-        rfkit._checks.DataError: the file is truncated, of another kind, or from a newer version.
+        rfkit._checks.DataError: the file is truncated, damaged, of another kind, or from a newer version.
     """
     path = Path(path)
-    card = read_card(path)
+    card, digest = _read_header(path)
     with safe_open(path, framework="pt") as handle:
         tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a mapping)
+    # A file from before there were digests has none.
+    if digest is not None and digest != _digest(tensors):
+        raise data_error(path, "is damaged: its weights are not those that were written (their digest differs).")
     return WeightsFile(path, card, tensors)
 
 
 def read_card(path: str | Path) -> Card:
-    """The card in the header of a weights file; raises as `read_weights` does."""
-    path = Path(path)
+    """The card in the header of a weights file, the weights left unread; raises as `read_weights` does."""
+    return _read_header(Path(path))[0]
+
+
+def _read_header(path: Path) -> tuple[Card, str | None]:
+    """The card, and the digest of the weights if there is one."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file.")
     # safetensors says of a file that may not be read that there is none.
@@ -185,7 +194,7 @@ def read_card(path: str | Path) -> Card:
     if version != _VERSION:
         raise data_error(path, f"is of format version {version!r}; this rfkit reads version {_VERSION}.")
     try:
-        return Card.from_dict(card)
+        return Card.from_dict(card), content.get("digest")
     except (AttributeError, TypeError, ValueError) as error:
         raise data_error(path, f"has a damaged card ({error}).") from error
 
@@ -247,6 +256,16 @@ def find_weights(model: str, source: str | Path) -> WeightsFile:
         names = [data for name, data in shipped if name == model]
         raise unknown_name(f"weights for {model!r}", str(source), [*names, "a path to a .safetensors file"])
     return read_weights(shipped[model, str(source)])
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors on the CPU."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _norm_names(model: nn.Module) -> set[str]:

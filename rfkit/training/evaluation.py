@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from rfkit.metrics import ConfusionMatrix
 from rfkit.training.prefetch import prefetch
 from rfkit.training.processes import ALONE, Processes
 
-__all__ = ["Scores", "class_scores", "evaluate"]
+__all__ = ["Scores", "class_scores", "evaluate", "sample_batches"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def evaluate(
         tqdm(total=len(own), desc=label, unit="image", disable=not progress, leave=False) as bar,
     ):
         # The next images are read while the network runs.
-        for samples in prefetch(_batches(dataset, own, batch_size)):
+        for samples in prefetch(sample_batches(dataset, own, batch_size)):
             images = torch.stack([sample.image for sample in samples]).to(device)
             labels = torch.stack([sample.label for sample in samples]).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -154,6 +154,19 @@ def class_scores(
         return _logits(model, images, size)
 
 
+def sample_batches(dataset: Dataset, indices: Iterable[int], batch_size: int) -> Iterator[list[Sample]]:
+    """The samples at `indices`, in order, in lists of at most `batch_size` that have one size."""
+    batch: list[Sample] = []
+    for index in indices:
+        sample = dataset[index]
+        if batch and (len(batch) == batch_size or sample.image.shape != batch[0].image.shape):
+            yield batch
+            batch = []
+        batch.append(sample)
+    if batch:
+        yield batch
+
+
 @contextmanager
 def _inference(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards each module is in the mode it was in."""
@@ -174,19 +187,6 @@ def _logits(model: nn.Module, images: Tensor, size: tuple[int, int] | None) -> T
     if logits.shape[-2:] != own:
         logits = F.interpolate(logits, own, mode="bilinear", align_corners=False)
     return logits
-
-
-def _batches(dataset: Dataset, indices: range, batch_size: int) -> Iterator[list[Sample]]:
-    """Runs of at most `batch_size` samples of one size, in order."""
-    batch: list[Sample] = []
-    for index in indices:
-        sample = dataset[index]
-        if batch and (len(batch) == batch_size or sample.image.shape != batch[0].image.shape):
-            yield batch
-            batch = []
-        batch.append(sample)
-    if batch:
-        yield batch
 
 
 def _scores(confusion: ConfusionMatrix, dataset: Dataset, size: tuple[int, int] | None) -> Scores:

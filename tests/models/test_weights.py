@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from rfkit._checks import DataError
@@ -137,6 +138,26 @@ def test_a_damaged_header_is_an_error_and_never_anything_else(file: Path, place:
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"dwrseg_b-test\.safetensors: "):
         create_model("dwrseg_b", weights=file)
+
+
+@pytest.mark.parametrize("place", [0.01, 0.3, 0.6, 1.0])
+def test_a_flipped_bit_among_the_weights_is_noticed(file: Path, place: float) -> None:
+    content = bytearray(file.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    content[header + int(place * (len(content) - header - 1))] ^= 0x01
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"dwrseg_b-test\.safetensors: is damaged: its weights are not those"):
+        create_model("dwrseg_b", weights=file)
+    assert read_card(file).steps == 7
+
+
+def test_a_file_from_before_there_were_digests_is_read(file: Path) -> None:
+    with safe_open(file, framework="pt") as handle:
+        content = json.loads(handle.metadata()["rfkit-weights"])
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    del content["digest"]
+    save_file(tensors, file, metadata={"rfkit-weights": json.dumps(content)})
+    assert create_model("dwrseg_b", weights=file).card.steps == 7
 
 
 def test_the_same_weights_give_the_same_file(tmp_path: Path) -> None:
