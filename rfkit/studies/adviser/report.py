@@ -112,7 +112,7 @@ def _overview(advice: Advice) -> str:
         for stage in advice.stages
     ]
     head = ("stage", "tested rates", "suggested", "channels", "evidence", "receptive field (px)", "multiply-adds (M)")
-    return _table(head, rows)
+    return _table(head, rows, kind="stack")
 
 
 def _totals(advice: Advice) -> str:
@@ -140,7 +140,7 @@ def _stage(advice: Advice, stage: StageAdvice) -> str:
     figure = _figure(advice, stage)
     criteria = "".join(
         f'<li class="{"met" if criterion.met else "unmet"}"><span aria-hidden="true">'
-        f"{'✓' if criterion.met else '✗'}</span> <strong>{escape(criterion.name)}</strong>"
+        f"{'✓' if criterion.met else '✗'}</span><strong>{escape(criterion.name)}</strong>"
         f'<span class="hidden"> ({"met" if criterion.met else "not met"})</span>: {escape(criterion.text)}</li>'
         for criterion in stage.criteria
     )
@@ -295,11 +295,16 @@ def _paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of HTML cells, which scrolls by itself where the page is narrow."""
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "wide") -> str:
+    """A table of HTML cells; where the page is narrow a "wide" one scrolls, one to "stack" becomes a list."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td data-head="{escape(name)}">{cell}</td>' for name, cell in zip(head, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="{kind}"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _chips(rates: Sequence[int]) -> str:

@@ -46,5 +46,13 @@ h3 .strength { font-size: 0.85rem; margin-left: 0.5rem; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 0.8rem; overflow-x: auto; }
 pre, code { font-family: ui-monospace, monospace; font-size: 0.85rem; }
+@media (max-width: 44rem) {
+  .stack thead { display: none; }
+  .stack tr { display: block; border-bottom: 1px solid var(--line); padding: 0.4rem 0; }
+  .stack td { display: flex; border: 0; padding: 0.1rem 0; white-space: normal; }
+  .stack td::before { content: attr(data-head); color: var(--soft); flex: 0 0 9.5rem; font-size: 0.85rem; }
+  .stack td:first-child { display: block; }
+  .stack td:first-child::before { content: none; }
+}
 summary { cursor: pointer; margin: 0.6rem 0; }
 """
