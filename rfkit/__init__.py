@@ -67,6 +67,7 @@ _HOME = {
     "branch_effective_rf": "rfkit.analysis.effective_branches",
     "attribute": "rfkit.analysis.attribution",
     "SegmentationTarget": "rfkit.analysis.segmentation_target",
+    "plot_advice": "rfkit.plots.advice",
     "plot_rf_growth": "rfkit.api_fields",
     "plot_receptive_field": "rfkit.api_fields",
     "plot_erf": "rfkit.api_fields",

@@ -74,6 +74,8 @@ def _stage(text: str) -> tuple[str, list[str]]:
 def _advise(arguments: argparse.Namespace) -> None:
     from rfkit.studies.adviser.advising import advise, prepare
 
+    if arguments.epochs is None and arguments.minutes is None and not arguments.dry_run:
+        raise ValueError("give a budget: --epochs N for each training, or --minutes N for all of them.")
     out = arguments.out
     if out is None:
         factory = arguments.network.rpartition(":")[2].replace(".py", "").replace("/", "-")
@@ -101,8 +103,6 @@ def _advise(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         print(f"would train {len(seeds)} probes with dilation rates {', '.join(map(str, task.dilations))}")
         return
-    if arguments.epochs is None and arguments.minutes is None:
-        raise ValueError("give a budget: --epochs N for each training, or --minutes N for all of them.")
     with contextlib.redirect_stdout(sys.stderr):
         advice = advise(
             arguments.network, arguments.data, epochs=arguments.epochs, minutes=arguments.minutes, **settings

@@ -250,8 +250,10 @@ class Advice(Result):
             f"{self.network} on {self.data}: {self.epochs} epochs a training, seeds {seeds}, "
             f"mIoU of the probes {scores}"
         ]
-        for stage in self.stages:
-            lines.append(f"{stage.stage} (1/{stage.output_stride}), evidence {stage.strength}: {stage.sentence}")
+        lines += [
+            f"{stage.stage} (1/{stage.output_stride}), evidence {stage.strength}: {stage.sentence}"
+            for stage in self.stages
+        ]
         before, after = self.cost["before"] / 1e9, self.cost["after"] / 1e9
         lines.append(f"multiply-adds {before:.3g} G, with the suggested blocks {after:.3g} G; neither was trained.")
         return "\n".join(lines)

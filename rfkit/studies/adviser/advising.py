@@ -16,8 +16,8 @@ from rfkit.data.opening import open_data
 from rfkit.results.advice import Advice
 from rfkit.studies.adviser.budget import settle_budget
 from rfkit.studies.adviser.evidence import gather_evidence
-from rfkit.studies.adviser.suggesting import make_advice
 from rfkit.studies.adviser.report import write_report
+from rfkit.studies.adviser.suggesting import make_advice
 from rfkit.studies.adviser.task import Network, Task, make_task, open_validation
 from rfkit.studies.adviser.trainings import train_probes
 from rfkit.training.batches import count_steps
@@ -51,7 +51,7 @@ def advise(
     progress: bool = True,
     **overrides: Any,
 ) -> Advice:
-    """Which dilation rates, and what share of channels each, the stages of a network of yours need, and how sure that is.
+    """The dilation rates, and their shares of the channels, that the stages of a network of yours need, and how surely.
 
     The blocks of the network are replaced by competing branches (`rfkit.probe`), and this probe is trained with
     several seeds. On frames it was not trained on, each rate of each stage is then taken away, and what that costs is

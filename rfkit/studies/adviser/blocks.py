@@ -34,7 +34,7 @@ def rebuild(model: nn.Module) -> nn.Module:
     return model
 '''
 
-PLAIN_TORCH = '''"""The same block without rfkit: 3x3 convolution, dilated branches on parts of it, 1x1 convolution, shortcut."""
+PLAIN_TORCH = '''"""The same block without rfkit: 3x3 convolution, branches on its parts, 1x1 convolution, shortcut."""
 
 import torch
 from torch import nn

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -177,8 +178,10 @@ def _holes(stage: StageAdvice) -> str:
 
 def _figure(advice: Advice, stage: StageAdvice) -> str:
     """The evidence of a stage as inline SVG, which takes on the colour of the text around it."""
-    ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
-    with mpl.rc_context({**ink, "svg.hashsalt": "rfkit"}):  # type: ignore[arg-type]
+    ink: dict[Any, Any] = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
+    )
+    with mpl.rc_context(ink):
         figure = plot_stage_evidence(advice, stage.stage)
         try:
             return _svg(figure, label=f"What removing each rate from {stage.stage} costs, and how rates are weighed.")
@@ -251,7 +254,8 @@ def _method(advice: Advice) -> Iterable[str]:
         "above zero in every training, else undecided. Spare rates are left out; the smallest rate always stays. "
         "Channels follow half the costs and half |w| x |gain|, rounded to quarters; the paper's rule of thumb is "
         "2:1:1 for rates 1, 3 and 5. Removal tells what the trained probe relies on, not what a network trained "
-        "without the rate could do."
+        "without the rate could do. The intervals are over images: what another training would have given, only the "
+        "other seeds tell."
     )
     stages = "".join(
         f"<li><strong>{escape(stage.name)}</strong> (1/{stage.output_stride}): "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class Structure:
 def compare(
     found: FoundStages,
     networks: tuple[nn.Module, nn.Module, nn.Module],
-    rates: dict[str, Sequence[int]],
+    rates: Mapping[str, Sequence[int]],
     input_size: Sequence[int],
 ) -> dict[str, Structure]:
     """Stage -> what its blocks are like.

@@ -23,7 +23,9 @@ SIZE = (64, 96)
 Drops = Mapping[str, Mapping[int, tuple[float, float, float, float]]]
 
 
-def _training(drops: Drops, *, seed: int = 0, epochs: float = 300, miou: float = 0.5, moved: bool = True) -> TrainingEvidence:
+def _training(
+    drops: Drops, *, seed: int = 0, epochs: float = 300, miou: float = 0.5, moved: bool = True
+) -> TrainingEvidence:
     branches = []
     for stage, rates in drops.items():
         for dilation, (drop, low, high, gain) in rates.items():

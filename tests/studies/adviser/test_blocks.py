@@ -59,7 +59,9 @@ def _code(block: FoundBlock, rates: tuple[int, ...], alpha: tuple[int, ...]) -> 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [8, 7])
-@pytest.mark.parametrize(("rates", "alpha"), [((1,), (1,)), ((3,), (1,)), ((1, 3), (3, 1)), ((1, 2, 4, 8), (1, 1, 1, 1))])
+@pytest.mark.parametrize(
+    ("rates", "alpha"), [((1,), (1,)), ((3,), (1,)), ((1, 3), (3, 1)), ((1, 2, 4, 8), (1, 1, 1, 1))]
+)
 def test_any_block_has_a_suggestion_of_its_shape(
     stride: int, channels: int, rates: tuple[int, ...], alpha: tuple[int, ...]
 ) -> None:

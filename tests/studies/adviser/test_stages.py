@@ -125,8 +125,8 @@ def test_without_a_block_that_can_be_replaced_every_reason_is_given() -> None:
     with pytest.raises(ValueError, match=r"no block of _Odd can be replaced") as error:
         find_stages(_Odd())
     for reason in (
-        "first reads the image: the stem", "again runs 2 times", "leap makes the map 4 times smaller: more than a block",
-        "two does not take one map", "pair does not return one map",
+        "first reads the image: the stem", "again runs 2 times", "two does not take one map",
+        "leap makes the map 4 times smaller: more than a block", "pair does not return one map",
     ):  # fmt: skip
         assert reason in str(error.value)
 
