@@ -72,7 +72,7 @@ def _stage(text: str) -> tuple[str, list[str]]:
 
 
 def _advise(arguments: argparse.Namespace) -> None:
-    from rfkit.studies.adviser.advising import advise, prepare
+    from rfkit.studies.adviser.advising import carry_out, prepare
 
     if arguments.epochs is None and arguments.minutes is None and not arguments.dry_run:
         raise ValueError("give a budget: --epochs N for each training, or --minutes N for all of them.")
@@ -104,9 +104,7 @@ def _advise(arguments: argparse.Namespace) -> None:
         print(f"would train {len(seeds)} probes with dilation rates {', '.join(map(str, task.dilations))}")
         return
     with contextlib.redirect_stdout(sys.stderr):
-        advice = advise(
-            arguments.network, arguments.data, epochs=arguments.epochs, minutes=arguments.minutes, **settings
-        )
+        advice = carry_out(task, seeds, epochs=arguments.epochs, minutes=arguments.minutes)
     print()
     print(advice)
     print(f"\n{out / 'report.html'} has the figures, the criteria and the code.")

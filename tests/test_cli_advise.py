@@ -26,7 +26,8 @@ def _small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _run(*arguments: str) -> int:
-    return cli.main(["advise", STREET_NET, "--data", "scenes", "--size", "32", "48", "--set", "batch_size=2", *arguments])
+    small = ("--data", "scenes", "--size", "32", "48", "--set", "batch_size=2")
+    return cli.main(["advise", STREET_NET, *small, *arguments])
 
 
 def test_a_dry_run_says_what_would_be_probed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from rfkit.training.folder import claim, run_identity
 from rfkit.training.locks import LockedError, locked
 from rfkit.training.recipe import Recipe, get_recipe
 
-__all__ = ["advise", "prepare"]
+__all__ = ["advise", "carry_out", "prepare"]
 
 _LOCK = ".lock"
 
@@ -103,18 +103,7 @@ def advise(
         model, data, out=out, seeds=seeds, root=root, split=split, validation=validation, dilations=dilations,
         stages=stages, options=options, size=size, recipe=recipe, device=device, threads=threads, **overrides,
     )  # fmt: skip
-    try:
-        with locked(task.out / _LOCK):
-            budget = settle_budget(task, epochs=epochs, minutes=minutes, trainings=len(numbers))
-            task = task.with_epochs(budget.epochs)
-            claim(task.out, _identity(task), resume=True)
-            train_probes(task, numbers, progress=progress)
-            evidence = [gather_evidence(task, seed, progress=progress) for seed in numbers]
-            advice = make_advice(task, budget, evidence)
-            write_report(advice, task.out)
-    except LockedError as error:
-        raise ValueError(f"out={str(task.out)!r}: the adviser is at work there ({error}).") from error
-    return advice
+    return carry_out(task, numbers, epochs=epochs, minutes=minutes, progress=progress)
 
 
 def prepare(
@@ -161,6 +150,43 @@ def prepare(
         out=Path(out),
     )
     return task, _seeds(seeds)
+
+
+def carry_out(
+    task: Task,
+    seeds: Sequence[int],
+    *,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    progress: bool = True,
+) -> Advice:
+    """Do what `prepare` laid out, or what of it is not done yet, and write the report.
+
+    Args:
+        task: what the advice is about.
+        seeds: a training each.
+        epochs: see `advise`.
+        minutes: see `advise`.
+        progress: whether to show bars.
+
+    Raises:
+        ValueError, KeyboardInterrupt, rfkit.training.checkpoint.DivergenceError: as of `advise`.
+    """
+    try:
+        with locked(task.out / _LOCK):
+            budget = settle_budget(task, epochs=epochs, minutes=minutes, trainings=len(seeds))
+            task = task.with_epochs(budget.epochs)
+            claim(task.out, _identity(task), resume=True)
+            train_probes(task, seeds, progress=progress)
+            evidence = [gather_evidence(task, seed, progress=progress) for seed in seeds]
+            advice = make_advice(task, budget, evidence)
+            write_report(advice, task.out)
+    except LockedError as error:
+        raise ValueError(f"out={str(task.out)!r}: the adviser is at work there ({error}).") from error
+    except KeyboardInterrupt as error:
+        said = str(error) or f"What is finished is in {task.out}: make the same call again to go on."
+        raise KeyboardInterrupt(said) from error
+    return advice
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

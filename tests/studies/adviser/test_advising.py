@@ -24,7 +24,7 @@ from rfkit.data.scenes import Scenes
 from rfkit.data.transforms import normalize
 from rfkit.loading import load_network
 from rfkit.results.advice import Advice
-from rfkit.studies.adviser import budget, trainings
+from rfkit.studies.adviser import budget, evidence, trainings
 from rfkit.studies.adviser.advising import advise, prepare
 from rfkit.studies.adviser.evidence import drop_together, trained_probe
 from rfkit.training.evaluation import evaluate
@@ -144,6 +144,18 @@ def test_after_an_interruption_it_ends_as_if_there_was_none(
     assert not (tmp_path / "report.html").exists()
     monkeypatch.setattr(trainings, "train", train)
     assert advise(STREET_NET, DATA, out=tmp_path, **SETTINGS) == finished[0]
+
+
+def test_an_interrupted_measurement_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence, "branch_removal", interrupt)
+        with pytest.raises(KeyboardInterrupt, match=r"What is finished is in .*: make the same call again to go on"):
+            advise(STREET_NET, DATA, out=tmp_path, **{**SETTINGS, "seeds": 1})
+    monkeypatch.setattr(trainings, "train", _no_training)
+    assert len(advise(STREET_NET, DATA, out=tmp_path, **{**SETTINGS, "seeds": 1}).trainings) == 1
 
 
 def test_a_module_and_what_makes_one_are_taken_too(tmp_path: Path) -> None:

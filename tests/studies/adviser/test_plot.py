@@ -24,7 +24,7 @@ def test_costs_are_drawn_in_points_with_their_intervals(advice: Advice) -> None:
     assert plot_removal_costs(advice, "stride4", ax=ax) is ax
     values = [float(line.get_xdata()[0]) for line in _named(ax, "_value")]
     assert values == pytest.approx([10, 10, 3, 3, 0, 0])
-    assert [list(line.get_xdata()) for line in _named(ax, "_interval")][0] == pytest.approx([8, 12])
+    assert list(_named(ax, "_interval")[0].get_xdata()) == pytest.approx([8, 12])
     assert [to_hex(line.get_color()) for line in _named(ax, "_value")][::2] == [dilation_colour(d) for d in (1, 3, 5)]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["d1", "d3", "d5"]
     assert "points of mIoU" in ax.get_xlabel()
