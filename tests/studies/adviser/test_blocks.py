@@ -68,6 +68,9 @@ def test_any_block_has_a_suggestion_of_its_shape(
     block = _code(FoundBlock("a.b", 6, channels, stride), rates, alpha)
     assert block(torch.zeros(2, 6, 9, 11)).shape == (2, channels, -(-9 // stride), -(-11 // stride))
     assert type(block).__name__ == ("SIR" if rates == (1,) else "DWR")
+    if rates != (1,):
+        assert block.dilations == rates
+        assert block.semantic.branches.out_widths == tuple((channels + 1) // 2 * factor for factor in alpha)
 
 
 def test_the_block_in_plain_torch_is_the_dwr_block() -> None:
