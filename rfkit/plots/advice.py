@@ -72,7 +72,7 @@ def plot_branch_shares(advice: Advice, stage: str, *, ax: Axes | None = None) ->
                 branch.gain, place, "o", markersize=6.5, fillstyle="none", color=dilation_colour(dilation),
                 label="_gain",
             )  # fmt: skip
-            ax.plot(branch.initial, place, "|", markersize=9, color="0.3", label="_initial")
+            ax.plot(branch.initial, place, "|", markersize=9, color=plt.rcParams["text.color"], label="_initial")
     _rows(ax, entry)
     ax.set_xlabel("share of the weights")
     return ax
@@ -174,7 +174,7 @@ def _entries() -> tuple[list[Line2D], list[str]]:
     handles = [
         Line2D([], [], marker="o", markersize=3.6, color="0.45", linewidth=1.2),
         Line2D([], [], marker="o", markersize=6.5, fillstyle="none", **none),  # type: ignore[arg-type]
-        Line2D([], [], marker="|", markersize=9, **none),  # type: ignore[arg-type]
+        Line2D([], [], marker="|", markersize=9, linestyle="none", color=plt.rcParams["text.color"]),
         Line2D([], [], color="0.5", alpha=0.3, linewidth=7),
     ]
     labels = ["a training, 95 % interval", "|w| x |gain|", "|w| before training", "under half a point"]

@@ -1,8 +1,8 @@
 """The rules by which evidence becomes a suggestion.
 
-All but one were fixed before they were used on anything. In the first run on real frames the weights of the branches
-had hardly moved, and still removing a rate cost the same in every training; that such evidence is weak, and not none,
-was decided then.
+All but two were fixed before they were used on anything. In the first run on real frames the weights of the branches
+had hardly moved, and still removing a rate cost the same in every training: that such evidence is weak, and not none,
+was decided then. So was what becomes of channels where each training put another rate first.
 
 **Which rates.** A rate is *spare* if in every training the interval of what its removal costs ends below half a point
 of mIoU; *needed* if it is not spare and in every training the interval begins above zero; else *undecided*. Spare rates
@@ -11,7 +11,8 @@ too: a wide interval is no evidence that a rate can go.
 
 **Which shares.** Half of a rate's evidence is its share of the costs (a negative cost counts as none), half its share
 of |w| x |gain|, both among the rates that stay. The shares are rounded to quarters (eighths for more than four rates),
-at least one each. The paper's rule of thumb is 2:1:1, twice the channels for the smallest rate.
+at least one each. Where the trainings do not all put the same rate first by cost, such shares would be noise, and the
+paper's rule of thumb stands as a default: 2:1:1, twice the channels for the smallest rate.
 
 **How sure.** *none* if a probe has less than three times the mIoU of the most frequent class alone, or if all rates are
 undecided and the branches are weighed as before training: the tested rates and the paper's 2:1:1 then stand as a
@@ -81,7 +82,8 @@ def judge_stage(stage: str, trainings: Sequence[TrainingEvidence]) -> Judgement:
     else:
         pairs = zip(tested, verdicts, strict=True)
         rates = tuple(rate for rate, what in pairs if what != "spare" or rate == tested[0])
-        alpha = channel_ratio([_weight_of(found, rate, rates) for rate in rates])
+        wanted = [_weight_of(found, rate, rates) for rate in rates]
+        alpha = channel_ratio(wanted) if _same_first(found, rates) else _rule_of_thumb(len(rates))
     return Judgement(verdicts, rates, alpha, strength, criteria, _sentence(found, verdicts, rates, alpha, strength))
 
 
@@ -136,6 +138,12 @@ def _weight_of(found: Mapping[int, Sequence[BranchEvidence]], rate: int, rates: 
     gains = {entry: _mean(found[entry], "gain") for entry in rates}
     by_cost = costs[rate] / sum(costs.values()) if sum(costs.values()) > 0 else gains[rate] / sum(gains.values())
     return (by_cost + gains[rate] / sum(gains.values())) / 2
+
+
+def _same_first(found: Mapping[int, Sequence[BranchEvidence]], rates: Sequence[int]) -> bool:
+    """Whether all trainings find the same one of `rates` most costly to remove."""
+    drops = np.array([[branch.drop for branch in found[rate]] for rate in rates])
+    return len(set(drops.argmax(axis=0).tolist())) == 1
 
 
 def _mean(branches: Sequence[BranchEvidence], name: str) -> float:
@@ -225,6 +233,8 @@ def _sentence(
             f"{_ratio(alpha)} for their channels."
         )
     parts = [_kept(rates, alpha)]
+    if len(rates) > 1 and not _same_first(found, rates):
+        parts[0] += " (the paper's, because the trainings do not agree on the rate that matters most)"
     spare = [rate for rate in found if rate not in rates]
     if spare:
         parts.append(f"leave out {_listed(spare)}: removal costs less than half a point of mIoU in every training")

@@ -165,7 +165,7 @@ def _bound(stage: StageAdvice) -> str:
         return "the bound k / s on its rates is not known"
     if stage.bound_kept:
         return f"rate {max(stage.rates)} keeps the bound k / s (at least {stage.bound:.3g} here)"
-    return f"a rate breaks the bound k / s, which is {stage.bound:.3g} at the first block"
+    return f"a rate breaks the bound k / s, which is {stage.bound:.3g} where it is least"
 
 
 def _holes(stage: StageAdvice) -> str:
@@ -252,8 +252,8 @@ def _method(advice: Advice) -> Iterable[str]:
         "A rate is removed by holding its branch at its mean in all blocks of a stage, without training again. It is "
         "spare if the 95 % interval of the cost ends below half a point of mIoU in every training, needed if it begins "
         "above zero in every training, else undecided. Spare rates are left out; the smallest rate always stays. "
-        "Channels follow half the costs and half |w| x |gain|, rounded to quarters; the paper's rule of thumb is "
-        "2:1:1 for rates 1, 3 and 5. Removal tells what the trained probe relies on, not what a network trained "
+        "Channels follow half the costs and half |w| x |gain|, rounded to quarters; where the trainings do not put the "
+        "same rate first they are the paper's rule of thumb, 2:1:1 for rates 1, 3 and 5. Removal tells what the trained probe relies on, not what a network trained "
         "without the rate could do. The intervals are over images: what another training would have given, only the "
         "other seeds tell."
     )

@@ -270,3 +270,14 @@ def test_a_killed_command_goes_on_and_ends_the_same(folder: Path) -> None:
     assert Advice.load(out / "advice.npz") == Advice.load(folder / "whole" / "advice.npz")
     sessions = json.loads((out / "seed0" / "environment.json").read_text())["sessions"]
     assert len(sessions) == 2
+
+
+@pytest.mark.slow
+def test_real_frames(camvid_root: Path, tmp_path: Path) -> None:
+    advice = advise(
+        STREET_NET, "camvid", root=camvid_root, out=tmp_path, epochs=2, seeds=1, size=(60, 80), batch_size=16,
+        recipe="camvid-adam", device="cpu", threads=1, progress=False,
+    )  # fmt: skip
+    assert (advice.images, advice.validation, advice.trainings[0].images) == (367, "camvid val", 101)
+    assert {stage.strength for stage in advice.stages} <= {"none", "weak"}
+    assert (tmp_path / "report.html").is_file()

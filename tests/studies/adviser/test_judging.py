@@ -82,6 +82,14 @@ def test_without_evidence_everything_stays_with_the_papers_channels(training: Ma
     assert "nothing can be told yet" in found.sentence
 
 
+def test_trainings_that_put_different_rates_first_give_the_papers_channels(training: Make) -> None:
+    swapped = {1: CLEAR[3], 3: CLEAR[1], 5: CLEAR[5]}
+    found = _judge(training, SPARE_1, SPARE_1, CLEAR)
+    assert (found.rates, found.alpha) == ((1, 3, 5), (2, 1, 1))
+    assert "channels 2:1:1 (the paper's, because the trainings do not agree" in found.sentence
+    assert _judge(training, swapped, swapped, swapped).alpha == (1, 2, 1)
+
+
 def test_one_training_is_weak_however_clear(training: Make) -> None:
     found = _judge(training, CLEAR)
     assert (found.strength, _unmet(found)) == ("weak", {"seeds", "seeds agree"})

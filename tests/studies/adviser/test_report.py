@@ -103,7 +103,7 @@ def test_what_is_not_known_and_what_fails_is_said(advice: Advice) -> None:
     text = _Page(report_html(dataclasses.replace(advice, stages=(unknown, broken)))).text
     assert "the bound k / s on its rates is not known; whether it leaves holes is not known" in text
     assert "39 → ?" in text
-    assert "a rate breaks the bound k / s, which is 2.5 at the first block" in text
+    assert "a rate breaks the bound k / s, which is 2.5 where it is least" in text
     assert "it leaves 10 % of the pixels out along an axis (gridding)" in text
 
 
