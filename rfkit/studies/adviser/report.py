@@ -253,9 +253,9 @@ def _method(advice: Advice) -> Iterable[str]:
         "spare if the 95 % interval of the cost ends below half a point of mIoU in every training, needed if it begins "
         "above zero in every training, else undecided. Spare rates are left out; the smallest rate always stays. "
         "Channels follow half the costs and half |w| x |gain|, rounded to quarters; where the trainings do not put the "
-        "same rate first they are the paper's rule of thumb, 2:1:1 for rates 1, 3 and 5. Removal tells what the trained probe relies on, not what a network trained "
-        "without the rate could do. The intervals are over images: what another training would have given, only the "
-        "other seeds tell."
+        "same rate first they are the paper's rule of thumb, 2:1:1 for rates 1, 3 and 5. Removal tells "
+        "what the trained probe relies on, not what a network trained without the rate could do. The intervals "
+        "are over images: what another training would have given, only the other seeds tell."
     )
     stages = "".join(
         f"<li><strong>{escape(stage.name)}</strong> (1/{stage.output_stride}): "

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rfkit.data.dataset import Dataset
+from rfkit.data.dataset import Dataset, parts_of
 from rfkit.data.opening import open_data
 from rfkit.loading import load_network
 from rfkit.models.competing import probe
@@ -124,6 +124,12 @@ def make_task(
             f"validation has the classes {', '.join(validation.classes)}; data has {', '.join(data.classes)}: they "
             "must be equal."
         )
+    shared = set(parts_of(data.split)) & set(parts_of(validation.split))
+    if shared and (data.name, data.root) == (validation.name, validation.root) and data.root is not None:
+        raise ValueError(
+            f"validation is {validation.name} {validation.split}, and {data.split} is trained on: branches are removed "
+            "on frames that were not trained on, so the splits must not overlap."
+        )
     if len(set(dilations)) < 2 or len(set(dilations)) < len(dilations):
         raise ValueError(f"dilations={tuple(dilations)} must be two or more different rates, for them to compete.")
     count_steps(data, recipe)
@@ -143,7 +149,9 @@ def open_validation(data: str, root: str | Path | None, split: str) -> Dataset:
     try:
         return open_data(data, root, split=split)
     except ValueError as error:
-        raise ValueError(f"validation={split!r}: {error} Branches are removed on frames not trained on.") from error
+        raise ValueError(
+            f"validation={split!r}: {str(error).rstrip('.')}. Branches are removed on frames that were not trained on."
+        ) from error
 
 
 def _network(source: Network, options: Mapping[str, Any], seed: int) -> nn.Module:

@@ -247,6 +247,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_frames_that_are_trained_on_are_no_validation(folder: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "options": {"num_classes": 2}, "root": folder / "data", "split": "trainval"}
+    with pytest.raises(ValueError, match=r"validation is folder val, and trainval is trained on"):
+        advise(STREET_NET, "folder", out=tmp_path / "out", **{**settings, "validation": "val"})
+    with pytest.raises(ValueError, match=r"validation='test': .* Branches are removed on frames that were not trained"):
+        advise(STREET_NET, "folder", out=tmp_path / "out", **{**settings, "validation": "test"})
+
+
 @pytest.mark.slow
 def test_a_killed_command_goes_on_and_ends_the_same(folder: Path) -> None:
     command = [
