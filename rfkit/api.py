@@ -336,18 +336,9 @@ def evaluate(
         ValueError: the classes differ, or the data set is empty.
     """
     from rfkit.data.opening import open_data
+    from rfkit.training.evaluation import check_classes
     from rfkit.training.evaluation import evaluate as score
 
     dataset = open_data(data, root, split=split) if isinstance(data, str) else data
-    _check_classes(model, dataset)
+    check_classes(model, dataset)
     return score(model, dataset, batch_size=batch_size, device=device, size=size, progress=progress)
-
-
-def _check_classes(model: nn.Module, dataset: Dataset) -> None:
-    card = getattr(model, "card", None)
-    if card is None or not card.class_names or tuple(card.class_names) == tuple(dataset.classes):
-        return
-    raise ValueError(
-        f"the weights were trained on {card.data} with the classes {', '.join(card.class_names)}; {dataset.name} has "
-        f"{', '.join(dataset.classes)}: their scores mean different things."
-    )

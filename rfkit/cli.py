@@ -22,8 +22,11 @@ from rfkit.cli_arguments import (
     model_of,
     pairs,
 )
+from rfkit.cli_calibrate import add_calibrate
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
+from rfkit.cli_rates import add_rates
+from rfkit.cli_removal import add_removal
 from rfkit.cli_speed import add_benchmark, add_export
 from rfkit.cli_sweep import add_sweep
 
@@ -87,9 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     add_data(commands)
     _add_train(commands)
     add_sweep(commands)
+    add_rates(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_branches(commands)
+    add_calibrate(commands)
+    add_removal(commands)
     add_advise(commands)
     add_rf(commands)
     add_erf(commands)

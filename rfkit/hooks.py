@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from rfkit._checks import unknown_name
 
-__all__ = ["capture", "find_layers", "follow", "observe", "replace", "replace_inputs", "separate"]
+__all__ = ["capture", "find_layers", "follow", "observe", "recall", "replace", "replace_inputs", "separate"]
 
 
 def find_layers(model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module]) -> dict[str, nn.Module]:
@@ -187,6 +187,48 @@ def replace(
         for name, module in find_layers(model, layers).items():
             hooks.enter_context(module.register_forward_hook(_caller(function, name)))
         yield
+
+
+@contextmanager
+def recall(model: nn.Module, outputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """While open, the layers return clones of the tensors given, and neither they nor what they hold runs.
+
+    What the layers would have computed is up to the caller to know. Their own hooks still run.
+
+    Args:
+        model: any module.
+        outputs: full name of a layer -> what it returns.
+
+    Raises:
+        ValueError: a layer is not found.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+        >>> with recall(model, {"0": torch.ones(1, 1)}):
+        ...     model(torch.zeros(1, 3, 2, 2))
+        tensor([[1.]])
+    """
+    found = {name: module for name, module in find_layers(model, list(outputs)).items() if name in outputs}
+    own = {name: vars(module).get("forward") for name, module in found.items()}
+    try:
+        for name, module in found.items():
+            vars(module)["forward"] = _Recalled(outputs[name])
+        yield
+    finally:
+        for name, module in found.items():
+            vars(module).pop("forward", None)
+            if own[name] is not None:
+                vars(module)["forward"] = own[name]
+
+
+class _Recalled:
+    """A forward pass that has been done already."""
+
+    def __init__(self, output: torch.Tensor) -> None:
+        self._output = output
+
+    def __call__(self, *_inputs: Any, **_options: Any) -> torch.Tensor:
+        return self._output.clone()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from rfkit.data.opening import open_data
 from rfkit.data.scenes import Scenes
@@ -55,3 +56,28 @@ def test_scenes_written_to_files_are_the_scenes(tmp_path: Path) -> None:
     for written, drawn in zip(folder, scenes, strict=True):
         assert (written.image == drawn.image).all()
         assert (written.label == drawn.label).all()
+
+
+def test_the_contrastive_term_takes_more_and_its_similarities_are_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark = _benchmark("contrastive")
+    benchmark.main(["--model=dwrseg_l_frm", "--batch=1", "--sizes", "32", "48", "64", "96", "--turns=1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[2:6]] == [
+        ["48x32", "without"], ["48x32", "with"], ["96x64", "without"], ["96x64", "with"]
+    ]  # fmt: skip
+    assert lines[6] == "similarities of 950 sampled positions: 3.6 MB each, whatever the size of the images"
+
+
+def test_the_peak_of_a_step_is_what_its_tensors_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = _benchmark("contrastive")
+
+    def step(model: object, images: torch.Tensor, labels: object, *, contrast: bool) -> None:
+        first = torch.ones(250_000)
+        second = first + 1
+        del first
+        torch.ones(100_000).sum()
+        del second
+
+    monkeypatch.setattr(benchmark, "step", step)
+    peak = benchmark.peak_bytes(torch.nn.Identity(), torch.zeros(1), None, contrast=False)
+    assert 2_000_000 <= peak < 2_010_000

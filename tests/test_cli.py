@@ -38,8 +38,9 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     "command",
-    ["models", "data check", "data prepare", "train", "evaluate", "predict", "branches", "rf", "erf", "figures"],
-)
+    ["models", "data check", "data prepare", "train", "evaluate", "predict", "branches", "removal", "rf", "erf",
+     "figures"],
+)  # fmt: skip
 def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = _exit(capsys, *command.split(), "--help")
     assert code == 0

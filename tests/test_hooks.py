@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rfkit.hooks import capture, find_layers, observe, replace, replace_inputs, separate
+from rfkit.hooks import capture, find_layers, observe, recall, replace, replace_inputs, separate
 from rfkit.models.registry import create_model
 
 
@@ -136,3 +136,20 @@ def test_inputs_are_replaced_while_the_context_is_open() -> None:
     with pytest.raises(ZeroDivisionError), replace_inputs(model, "*", lambda *_: 1 / 0):
         model(x)
     assert _leftover(model) == 0
+
+
+def test_a_recalled_layer_does_not_run_and_gives_what_nobody_can_spoil() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True))
+    x, held = torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), -3.0)
+    runs: list[int] = []
+    model[0].forward = lambda y: runs.append(1) or y  # type: ignore[method-assign, assignment]
+    with recall(model, {"0": held}):
+        assert model(x).sum() == 0
+    assert held.sum() == -12
+    assert runs == []
+    # A forward pass that someone had replaced before is there again.
+    assert torch.equal(model(x), x)
+    assert runs == [1]
+    with pytest.raises(ZeroDivisionError), recall(model, {"1": held}):
+        model(1 / 0)
+    assert "forward" not in vars(model[1])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import rfkit.results.removal  # noqa: F401 (its classes are known from here on)
 from rfkit._checks import DataError
 from rfkit.results.base import Result, Table
 
@@ -29,6 +30,11 @@ class Sample(Result):
     parts: tuple[Any, ...]
     table: dict[str, Any]
     inner: Inner
+
+
+def test_a_second_result_of_one_name_is_a_bug_of_ours() -> None:
+    with pytest.raises(AssertionError, match=r"BranchMeans is a result of rfkit\.results\.removal already"):
+        type("BranchMeans", (Result,), {"__module__": "elsewhere"})
 
 
 def sample(**changes: Any) -> Sample:

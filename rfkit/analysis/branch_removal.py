@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from rfkit.analysis.untouched import untouched
 from rfkit.hooks import replace_inputs
 from rfkit.results.removal import BlockMeans, BranchMeans
 
-__all__ = ["branch_means", "without_branches"]
+__all__ = ["branch_means", "weights_digest", "without_branches"]
 
 
 def branch_means(
@@ -108,6 +109,15 @@ def without_branches(model: nn.Module, branches: Iterable[tuple[str, int]], *, m
 
     with replace_inputs(model, list(constants), substitute):
         yield
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A digest of the names and values of all parameters and buffers of `model`, the same on every device."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _Mean:

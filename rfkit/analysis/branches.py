@@ -12,7 +12,7 @@ from rfkit._checks import check_choice
 from rfkit.analysis.contributions import branch_contributions
 from rfkit.analysis.find_branches import BranchBlock
 from rfkit.analysis.images import as_batches
-from rfkit.analysis.ratios import ratio_of, resampled_means
+from rfkit.analysis.ratios import mixed_means, ratio_of, resampled_means
 from rfkit.analysis.stages import staged_blocks
 from rfkit.analysis.untouched import untouched
 from rfkit.results.branches import MEASURES, BlockWeights, BranchStatistic, BranchWeights, Claim, Ratio
@@ -115,7 +115,7 @@ def branch_ratios(
 
 
 def fig8_statistic(
-    weights: BranchWeights,
+    weights: BranchWeights | Sequence[BranchWeights],
     *,
     epochs: float | int | None,
     measure: str | None = None,
@@ -130,19 +130,40 @@ def fig8_statistic(
     where the claim says, and fails if one of them lies wholly elsewhere; anything between is undecided. After fewer
     than 300 epochs, or an unknown number, every claim is undecided: such ratios tell of the initialisation as well.
 
+    Of several networks, trained alike from different seeds, the means are averaged, and the bootstrap is hierarchical:
+    it resamples networks, and within each of them channels. So the claims are about the training, not about one of its
+    outcomes. With few seeds such intervals are rather too narrow: three of them cannot tell how seeds spread.
+
     Args:
-        weights: weights of a probe with branches d1, d3 and d5 in three stages.
-        epochs: epochs of training; None if unknown.
+        weights: weights of a probe with branches d1, d3 and d5 in three stages; or those of several seeds.
+        epochs: epochs of training, of several networks the fewest; None if unknown.
         measure: "weight" (the paper's) or "gain"; that of `weights` if not given.
         stages: names of the low, the middle and the high stage.
         resamples: bootstrap resamples.
         seed: seed of the resampling.
 
     Raises:
-        ValueError: a stage is missing or has not the branches d1, d3 and d5, or `measure` is not allowed.
+        ValueError: a stage is missing or has not the branches d1, d3 and d5, the networks have not the same stages and
+            branches, or `measure` is not allowed.
 
     Reference: Wei et al., DWRSeg, section 4.2, Fig. 8; the thresholds are this project's, fixed before training.
     """
+    networks = (weights,) if isinstance(weights, BranchWeights) else tuple(weights)
+    if not networks:
+        raise ValueError("weights: got no network; give at least one.")
+    for network in networks:
+        _check_claimed(network, stages)
+        if _shape(network) != _shape(networks[0]):
+            raise ValueError("weights: the networks differ in their blocks and branches; only their seeds may differ.")
+    chosen = measure or networks[0].measure
+    # The first network alone draws what it would draw by itself.
+    separate = [_means(network, chosen, resamples, seed + number) for number, network in enumerate(networks)]
+    means = mixed_means(separate, generator=np.random.default_rng([seed, len(networks)]))
+    claims = _claims(means, tuple(stages), epochs)
+    return _statistic(networks[0], chosen, _all_ratios(means), claims, epochs, resamples, seed)
+
+
+def _check_claimed(weights: BranchWeights, stages: Sequence[str]) -> None:
     for stage in stages:
         labels = weights.pooled(stage, "weight") if stage in weights.stages else {}
         if len(stages) != 3 or not {"d1", "d3", "d5"} <= set(labels):
@@ -150,9 +171,10 @@ def fig8_statistic(
                 f"stages={tuple(stages)}: the claims need three stages with branches d1, d3 and d5; {stage!r} has "
                 f"{', '.join(labels) or 'none'}."
             )
-    means = _means(weights, measure, resamples, seed)
-    claims = _claims(means, tuple(stages), epochs)
-    return _statistic(weights, measure, _all_ratios(means), claims, epochs, resamples, seed)
+
+
+def _shape(weights: BranchWeights) -> list[tuple[str, str, tuple[int, ...], tuple[int, ...]]]:
+    return [(block.stage, block.block, block.dilations, block.weight.shape) for block in weights.blocks]
 
 
 def _means(weights: BranchWeights, measure: str | None, resamples: int, seed: int) -> dict[str, dict[str, np.ndarray]]:

@@ -21,6 +21,8 @@ __all__ = ["apply_together", "pack"]
 def pack(parameters: Sequence[Parameters]) -> Float[Tensor, "batch 15"]:
     """What was drawn for the frames of a batch as one tensor, which reaches a GPU in one piece.
 
+    Colour operations are no part of it: `change_colours` does them to the frames before `apply_together`.
+
     Args:
         parameters: From `Augmentation.draw`, one for each frame.
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from rfkit._checks import check_positive
+from rfkit.data.colours import change_colours, draw_operations
 from rfkit.data.dataset import IGNORE
 
 __all__ = [
@@ -40,8 +41,9 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 LUMA = (0.299, 0.587, 0.114)
-# Keeps these draws apart from every other use of the same seed.
+# Keep these draws apart from every other use of the same seed.
 _STREAM = 1
+_COLOUR_STREAM = 3
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Parameters:
         contrast: Factor on the distance from the frame's mean gray.
         saturation: Factor on the distance from the pixel's own gray.
         hue: Rotation of the colours around the gray axis, in turns.
+        operations: Colour operations with their strengths, done to the whole frame before all else; see
+            `rfkit.data.colours.change_colours`.
     """
 
     size: tuple[int, int]
@@ -67,6 +71,7 @@ class Parameters:
     contrast: float = 1.0
     saturation: float = 1.0
     hue: float = 0.0
+    operations: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Augmentation:
         contrast: See brightness.
         saturation: See brightness.
         hue: The rotation is drawn from [-hue, hue] turns.
+        colour_operations: Number of colour operations in the manner of RandAugment.
+        colour_magnitude: Their magnitude, 0 to 1; see `rfkit.data.colours.draw_operations`.
 
     Example:
         >>> augmentation = Augmentation(crop=(64, 64))
@@ -100,19 +107,31 @@ class Augmentation:
     contrast: float = 0.5
     saturation: float = 0.5
     hue: float = 0.0
+    colour_operations: int = 0
+    colour_magnitude: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale={self.scale!r} must be (lowest, highest) with 0 < lowest <= highest.")
         for side in self.crop:
             check_positive("crop", side)
-        for name in ("flip", "brightness", "contrast", "saturation"):
+        for name in ("flip", "brightness", "contrast", "saturation", "colour_magnitude"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be in [0, 1].")
         if not 0 <= self.hue <= 0.5:
             raise ValueError(f"hue={self.hue!r} must be in [0, 0.5] turns.")
+        if self.colour_operations < 0:
+            raise ValueError(f"colour_operations={self.colour_operations!r} must not be below 0.")
 
-    def draw(self, seed: int, epoch: int, index: int, size: tuple[int, int]) -> Parameters:
+    def draw(
+        self,
+        seed: int,
+        epoch: int,
+        index: int,
+        size: tuple[int, int],
+        *,
+        around: tuple[float, float] | None = None,
+    ) -> Parameters:
         """The parameters of frame `index` in `epoch`: a pure function of its arguments.
 
         Args:
@@ -120,6 +139,8 @@ class Augmentation:
             epoch: Number of the epoch, from 0.
             index: Place of the frame in its data set.
             size: (height, width) that scale 1 stands for.
+            around: A point of the frame that the crop shall hold, (row, column) as shares of its height and width;
+                where in the crop it lies is drawn. None: the crop is drawn from the whole frame.
 
         Returns:
             Parameters for `apply`.
@@ -130,20 +151,34 @@ class Augmentation:
         lowest, highest = self.scale
         factor = lowest + (highest - lowest) * scale
         height, width = (max(1, round(side * factor)) for side in size)
+        offset = round(row * (height - self.crop[0])), round(column * (width - self.crop[1]))
+        if around is not None:
+            offset = (
+                _offset_around(around[0], height, self.crop[0], row),
+                _offset_around(around[1], width, self.crop[1], column),
+            )
         brightness, contrast, saturation = (
             1 + reach * (2 * place - 1)
             for reach, place in zip((self.brightness, self.contrast, self.saturation), jitter, strict=False)
         )
         return Parameters(
             size=(height, width),
-            offset=(round(row * (height - self.crop[0])), round(column * (width - self.crop[1]))),
+            offset=offset,
             crop=self.crop,
             flip=flip < self.flip,
             brightness=brightness,
             contrast=contrast,
             saturation=saturation,
             hue=self.hue * (2 * jitter[3] - 1),
+            operations=self._draw_operations(seed, epoch, index),
         )
+
+    def _draw_operations(self, seed: int, epoch: int, index: int) -> tuple[tuple[str, float], ...]:
+        if not self.colour_operations:
+            return ()
+        entropy = np.random.SeedSequence(seed, spawn_key=(_COLOUR_STREAM, epoch, index))
+        generator = np.random.Generator(np.random.Philox(entropy))
+        return draw_operations(generator, count=self.colour_operations, magnitude=self.colour_magnitude)
 
 
 def apply(
@@ -189,7 +224,8 @@ def apply_batch(
         colours = colours.pin_memory().to(device, non_blocking=True)
     for place, drawn in enumerate(parameters):
         source, target = _windows(drawn)
-        resampled = resample(images[place].float(), drawn.size)[:, *source]
+        image = change_colours(images[place], drawn.operations)
+        resampled = resample(image.float(), drawn.size)[:, *source]
         nearest = _nearest(labels[place], drawn.size)[source]
         coloured = _recolour(resampled, colours[place], drawn)
         if drawn.flip:
@@ -246,6 +282,14 @@ def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(label.shape) == tuple(size):
         return label
     return F.interpolate(label[None, None], size, mode="nearest-exact")[0, 0]
+
+
+def _offset_around(share: float, side: int, crop: int, place: float) -> int:
+    """Where a crop begins that holds the point at `share` of a side, as far as the frame reaches."""
+    if side <= crop:
+        return round(place * (side - crop))
+    first = min(side - 1, int(share * side)) - crop + 1
+    return min(max(0, first + int(place * crop)), side - crop)
 
 
 def _windows(parameters: Parameters) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

@@ -114,10 +114,11 @@ class SemanticResidualization(nn.Sequential):
 class TwoStepResidual(nn.Module):
     """`merge(semantic(region(x))) + shortcut(x)`: the frame that DWR, SIR and the probe fill in.
 
-    `region` is region residualization (3x3 convolution, norm, activation), `semantic` is semantic residualization
-    (None for a block without that step), `merge` is the point-wise convolution that the sum follows. The stride sits
-    in the region convolution; where the stride or the channels change, the shortcut is a strided 1x1 convolution with
-    batch norm, else the identity. Where the paper is silent on the shortcut, this is the usual choice.
+    `region` is region residualization (3x3 convolution unless `region_kernel` says otherwise, norm, activation),
+    `semantic` is semantic residualization (None for a block without that step), `merge` is the point-wise convolution
+    that the sum follows. The stride sits in the region convolution; where the stride or the channels change, the
+    shortcut is a strided 1x1 convolution with batch norm, else the identity. Where the paper is silent on the shortcut,
+    this is the usual choice.
 
     Reference: Wei et al., DWRSeg, section 3.2 and Fig. 4.
     """
@@ -133,12 +134,14 @@ class TwoStepResidual(nn.Module):
         activation: str = "relu",
         region_norm: bool = True,
         merge_norm: bool = False,
+        region_kernel: int = 3,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.stride = in_channels, out_channels, stride
         self.region = ConvNorm(
             in_channels,
             region_width,
+            kernel_size=region_kernel,
             stride=stride,
             norm=region_norm,
             activation=activation,

@@ -23,6 +23,8 @@ class CompetingBranches(TwoStepResidual):
         stride: 2 in a block that downsamples; it sits in the region convolution.
         region_ratio: region maps per channel.
         activation: activation of the region maps, "relu" in the paper.
+        region_kernel: odd side of the region convolution's kernel, 3 in the paper. With 1 a branch of rate d reads the
+            pixels at distance d and the centre and nothing else.
 
     Shape:
         N, in_channels, H, W -> N, channels, ceil(H / stride), ceil(W / stride).
@@ -46,6 +48,7 @@ class CompetingBranches(TwoStepResidual):
         stride: int = 1,
         region_ratio: float = 1.0,
         activation: str = "relu",
+        region_kernel: int = 3,
     ) -> None:
         rates = check_dilations(dilations)
         width = round(channels * region_ratio)
@@ -59,4 +62,5 @@ class CompetingBranches(TwoStepResidual):
             semantic=SemanticResidualization(branches),
             stride=stride,
             activation=activation,
+            region_kernel=region_kernel,
         )

@@ -39,13 +39,18 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "fig7": "rfkit.paper.fig7_competing_branches",
         "fig8": "rfkit.paper.fig8_branch_weights",
         "fig8_dwrseg": "rfkit.paper.fig8_dwrseg",
+        "probe_measures": "rfkit.paper.probe_measures",
+        "probe_removal": "rfkit.paper.probe_removal",
         "training": "rfkit.paper.training_curves",
+        "calibration": "rfkit.paper.calibration",
+        "calibration_claims": "rfkit.paper.calibration_claims",
         "table1": "rfkit.paper.table1",
         "table2": "rfkit.paper.table2",
         "table2_short": "rfkit.paper.table2_short",
         "ablations": "rfkit.paper.ablations",
         "table3": "rfkit.paper.table3",
         "table4": "rfkit.paper.table4",
+        "learned_rates": "rfkit.paper.learned_rates",
         "speed": "rfkit.paper.speeds",
     }
 )

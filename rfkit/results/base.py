@@ -46,6 +46,9 @@ class Result:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        known = Result._classes.setdefault(cls.__name__, cls)
+        # A file names its class, so two of one name could not be told apart. A notebook may define its own anew.
+        assert known.__module__ == cls.__module__, f"{cls.__name__} is a result of {known.__module__} already"
         Result._classes[cls.__name__] = cls
 
     def __eq__(self, other: object) -> bool:

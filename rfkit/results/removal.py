@@ -13,7 +13,7 @@ from rfkit.results.base import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BlockMeans", "BranchMeans", "BranchRemoval", "Removal"]
+__all__ = ["BlockMeans", "BranchMeans", "BranchRemoval", "Removal", "RemovalProgress", "interval"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +122,7 @@ class BranchRemoval(Result):
         calibration: what the means were taken over, in words.
         resamples: bootstrap resamples.
         seed: seed of the resampling.
+        network: digest of the network's weights, see `rfkit.analysis.branch_removal.weights_digest`.
     """
 
     level: str
@@ -136,6 +137,7 @@ class BranchRemoval(Result):
     calibration: str
     resamples: int
     seed: int
+    network: str = ""
 
     @property
     def images(self) -> int:
@@ -171,7 +173,7 @@ class BranchRemoval(Result):
         import pandas as pd
 
         drops = self.resampled_drops()
-        low, high = np.nanpercentile(drops[1:], (2.5, 97.5), axis=0)
+        low, high = interval(drops[1:])
         rows = []
         for number, removal in enumerate(self.removals):
             ious = self._named(_ious(self.confusion[1 + number].sum(axis=0)))
@@ -194,6 +196,30 @@ class BranchRemoval(Result):
 
     def _named(self, ious: np.ndarray) -> dict[str, float]:
         return dict(zip(("", *self.classes), _with_mean(ious).tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class RemovalProgress(Result):
+    """The part of a measurement of `BranchRemoval` that is done, kept in a file so that it can go on.
+
+    Attributes:
+        key: what is measured, as a digest: network, images, size, and everything else that the counts depend on.
+        means: what takes the place of the branches.
+        confusion: counts of the images done, as in `BranchRemoval`.
+    """
+
+    key: str
+    means: BranchMeans
+    confusion: np.ndarray
+
+
+def interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % percentile interval along the first axis; NaNs are left out, and all NaN gives NaN."""
+    low, high = (np.full(resampled.shape[1:], np.nan) for _ in range(2))
+    some = np.isfinite(resampled).any(axis=0)
+    if some.any():
+        low[some], high[some] = np.nanpercentile(resampled[:, some], (2.5, 97.5), axis=0)
+    return low, high
 
 
 def _weighted(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,17 +15,20 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from rfkit._checks import check_positive
+from rfkit.data.colours import change_colours
 from rfkit.data.dataset import Dataset, InMemory
 from rfkit.data.prepared import Prepared
+from rfkit.data.tiles import ClassTiles, find_tiles
 from rfkit.data.together import apply_together, pack
 from rfkit.data.transforms import apply_batch
 from rfkit.training.prefetch import prefetch
 from rfkit.training.recipe import Recipe
 
-__all__ = ["Batches", "count_steps", "epoch_order", "held_in_memory"]
+__all__ = ["Batches", "Place", "count_steps", "epoch_order", "epoch_places", "held_in_memory"]
 
-# Keeps this use of the seed apart from every other.
+# Keep these uses of the seed apart from every other: augmentation has 1 and 3, a step 2.
 _STREAM = 0
+_CLASS_STREAM = 4
 # Share of the free memory that pixels may take.
 _MEMORY_SHARE = 0.5
 # More do not decode faster than a GPU trains.
@@ -33,6 +37,21 @@ _MOST_WORKERS = 16
 _MANY_WORKERS = 4
 
 _Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in an epoch.
+
+    Attributes:
+        frame: Index of the frame that is shown there.
+        draw: Number by which its augmentation is drawn; no two places of an epoch share one.
+        around: Point of the frame that the crop holds, see `rfkit.data.transforms.Augmentation.draw`, or None.
+    """
+
+    frame: int
+    draw: int
+    around: tuple[float, float] | None = None
 
 
 class Batches:
@@ -51,6 +70,7 @@ class Batches:
         rank: Number of this process among those that train one network together.
         processes: How many those are. Each gets its part of every batch; the parts in the order of the ranks are the
             batch that a single process gets.
+        tiles: Of the data set, for a recipe that draws classes; found in it if not given.
 
     Raises:
         ValueError: The data set has fewer frames than a batch, or a batch fewer than there are processes.
@@ -66,11 +86,13 @@ class Batches:
         workers: int | None = 0,
         rank: int = 0,
         processes: int = 1,
+        tiles: ClassTiles | None = None,
     ) -> None:
         self.data, self.recipe, self.seed, self.device = data, recipe, seed, device
         self.steps_per_epoch = count_steps(data, recipe)
         self.workers = _count_workers(workers, data, device, processes)
         self._part = _part_of_batch(recipe.batch_size, rank, processes)
+        self._tiles = find_tiles(data) if recipe.class_uniform and tiles is None else tiles
         self._made: Generator[_Batch, None, None] | None = None
         self._next_place = (-1, -1)
 
@@ -120,6 +142,8 @@ class Batches:
             part=self._part,
             first=(epoch, step),
             epochs=max(self.recipe.epochs, epoch + 1),
+            class_uniform=self.recipe.class_uniform,
+            tiles=self._tiles,
         )
         if self.workers:
             made = _from_workers(frames, keys, self.workers, pinned=on_gpu)
@@ -148,6 +172,35 @@ def epoch_order(seed: int, epoch: int, count: int) -> Int[np.ndarray, " count"]:
     """The order of the frames in an epoch: a permutation that is a pure function of its arguments."""
     entropy = np.random.SeedSequence(seed, spawn_key=(_STREAM, epoch))
     return np.random.Generator(np.random.Philox(entropy)).permutation(count)
+
+
+def epoch_places(
+    seed: int, epoch: int, count: int, *, class_uniform: float = 0.0, tiles: ClassTiles | None = None
+) -> list[Place]:
+    """What is shown in an epoch, as many places as there are frames: a pure function of its arguments.
+
+    Without class-uniform places these are the frames in the order of `epoch_order`. The places of a class take that
+    share of them, spread evenly, and the frames that would have stood there are left out.
+
+    Args:
+        seed: Of the run.
+        epoch: Number of the epoch, from 0.
+        count: Number of frames.
+        class_uniform: Share of the places in which classes come equally often, see `ClassTiles.draw`.
+        tiles: Of the data set, needed for that.
+    """
+    places = [Place(frame, frame) for frame in epoch_order(seed, epoch, count).tolist()]
+    if not class_uniform:
+        return places
+    assert tiles is not None
+    due = [place for place in range(count) if int((place + 1) * class_uniform) > int(place * class_uniform)]
+    entropy = np.random.SeedSequence(seed, spawn_key=(_CLASS_STREAM, epoch))
+    drawn = tiles.draw(np.random.Generator(np.random.Philox(entropy)), len(due))
+    for place, tile in zip(due, drawn.tolist(), strict=True):
+        row, column = tiles.centres[tile].tolist()
+        # Numbers that no frame has: it may be shown at another place of the epoch as well.
+        places[place] = Place(int(tiles.frames[tile]), count + place, (row, column))
+    return places
 
 
 def held_in_memory(data: Dataset, *, device: torch.device, progress: bool = True, processes: int = 1) -> Dataset:
@@ -182,33 +235,48 @@ def _part_of_batch(size: int, rank: int, processes: int) -> slice:
 
 
 def _keys(
-    seed: int, count: int, *, size: int, part: slice, first: tuple[int, int], epochs: int
-) -> Iterator[tuple[int, list[int]]]:
-    """Of each batch from `first` on: its epoch, and the numbers of the frames in this process's part."""
+    seed: int,
+    count: int,
+    *,
+    size: int,
+    part: slice,
+    first: tuple[int, int],
+    epochs: int,
+    class_uniform: float,
+    tiles: ClassTiles | None,
+) -> Iterator[tuple[int, list[Place]]]:
+    """Of each batch from `first` on: its epoch, and the places in this process's part."""
     for epoch in range(first[0], epochs):
-        order = epoch_order(seed, epoch, count).tolist()
+        places = epoch_places(seed, epoch, count, class_uniform=class_uniform, tiles=tiles)
         for step in range(first[1] if epoch == first[0] else 0, count // size):
-            yield epoch, order[step * size : (step + 1) * size][part]
+            yield epoch, places[step * size : (step + 1) * size][part]
 
 
 class _Frames(TorchDataset):
-    """The frames of a batch, asked for by epoch and indices: augmented, or with what `apply_together` needs."""
+    """The frames of a batch, asked for by epoch and places: augmented, or with what `apply_together` needs."""
 
     def __init__(self, data: Dataset, recipe: Recipe, seed: int, *, for_gpu: bool, pinned: bool) -> None:
         self.data, self.frame_size, self.seed = data, recipe.frame_size, seed
         self.augmentation = recipe.augmentation
         self.for_gpu, self.pinned = for_gpu, pinned
 
-    def __getitem__(self, key: tuple[int, list[int]]) -> tuple[Tensor, ...]:
-        epoch, indices = key
-        samples = [self.data[index] for index in indices]
+    def __getitem__(self, key: tuple[int, list[Place]]) -> tuple[Tensor, ...]:
+        epoch, places = key
+        samples = [self.data[place.frame] for place in places]
         images, labels = [sample.image for sample in samples], [sample.label for sample in samples]
         drawn = [
-            self.augmentation.draw(self.seed, epoch, index, self.frame_size or (label.shape[0], label.shape[1]))
-            for index, label in zip(indices, labels, strict=True)
+            self.augmentation.draw(
+                self.seed,
+                epoch,
+                place.draw,
+                self.frame_size or (label.shape[0], label.shape[1]),
+                around=place.around,
+            )
+            for place, label in zip(places, labels, strict=True)
         ]
         if self.for_gpu and len({label.shape for label in labels}) == 1:
             packed = pack(drawn)
+            images = [change_colours(image, one.operations) for image, one in zip(images, drawn, strict=True)]
             return self._stack(images), self._stack(labels), packed.pin_memory() if self.pinned else packed
         return apply_batch(images, labels, drawn)
 
@@ -237,7 +305,7 @@ def _held_on_gpu(data: Dataset) -> bool:
 
 
 def _from_workers(
-    frames: _Frames, keys: Iterator[tuple[int, list[int]]], workers: int, *, pinned: bool
+    frames: _Frames, keys: Iterator[tuple[int, list[Place]]], workers: int, *, pinned: bool
 ) -> Iterator[tuple[Tensor, ...]]:
     # One loader for all epochs: its processes start once. One without its own generator draws from the global one.
     loader = DataLoader(

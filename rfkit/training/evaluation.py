@@ -21,7 +21,7 @@ from rfkit.metrics import ConfusionMatrix
 from rfkit.training.prefetch import prefetch
 from rfkit.training.processes import ALONE, Processes
 
-__all__ = ["Scores", "class_scores", "evaluate", "sample_batches"]
+__all__ = ["Scores", "check_classes", "class_scores", "evaluate", "sample_batches"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,17 @@ def class_scores(
     """
     with _inference(model):
         return _logits(model, images, size)
+
+
+def check_classes(model: nn.Module, dataset: Dataset) -> None:
+    """Raise `ValueError` if the card of `model` names other classes than those of `dataset`."""
+    card = getattr(model, "card", None)
+    if card is None or not card.class_names or tuple(card.class_names) == tuple(dataset.classes):
+        return
+    raise ValueError(
+        f"the weights were trained on {card.data} with the classes {', '.join(card.class_names)}; {dataset.name} has "
+        f"{', '.join(dataset.classes)}: their scores mean different things."
+    )
 
 
 def sample_batches(dataset: Dataset, indices: Iterable[int], batch_size: int) -> Iterator[list[Sample]]:

@@ -14,14 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from rfkit._checks import data_error
+from rfkit._checks import DataError, data_error
 from rfkit._files import write_text
 from rfkit.data.dataset import Dataset
+from rfkit.models.weights import Card, read_card
 from rfkit.training.recipe import Recipe
 
 __all__ = [
-    "ENVIRONMENT", "LOCK", "LOG", "LOG_COLUMNS", "RECIPE", "WEIGHTS", "add_session", "claim", "run_identity",
-    "unwritten", "write_log",
+    "ENVIRONMENT", "LOCK", "LOG", "LOG_COLUMNS", "RECIPE", "WEIGHTS", "add_session", "card_of_run", "claim",
+    "run_identity", "unwritten", "write_log",
 ]  # fmt: skip
 
 RECIPE = "recipe.json"
@@ -92,6 +93,22 @@ def claim(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
             f"out={str(folder)!r} holds another run: {'; '.join(differences)}. Give the same arguments to go on with "
             "it, or another folder."
         )
+
+
+def card_of_run(folder: Path, identity: dict[str, Any]) -> Card | None:
+    """The card of the weights of the run `identity`; None where it has not begun or left none that can be read.
+
+    Raises:
+        ValueError: The folder holds another run; the message says what differs.
+    """
+    if not (folder / RECIPE).exists():
+        return None
+    claim(folder, identity, resume=True)
+    try:
+        return read_card(folder / WEIGHTS)
+    except (FileNotFoundError, DataError):
+        # Not there yet, or damaged: the run writes it anew from its checkpoint.
+        return None
 
 
 def add_session(folder: Path, session: dict[str, Any]) -> None:

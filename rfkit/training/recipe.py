@@ -83,6 +83,12 @@ class Recipe:
         contrast: See brightness.
         saturation: See brightness.
         hue: Reach of the hue rotation, in turns.
+        colour_operations: Colour operations done to each frame, drawn in the manner of RandAugment (autocontrast,
+            equalize, posterize, solarize, color, contrast, brightness, sharpness; see `rfkit.data.colours`).
+        colour_magnitude: Their magnitude, 0 to 1.
+        class_uniform: Share of an epoch's places in which classes, not frames, come equally often: of the class whose
+            turn it is a tile is drawn, and the crop holds the class's centre there; see `rfkit.data.tiles`. 0: every
+            frame once.
         precision: "fp32", or "bf16" for automatic mixed precision.
         channels_last: Whether activations and weights are laid out with the channels last.
         clip_norm: Highest norm of the gradient, or None for no clipping.
@@ -139,6 +145,9 @@ class Recipe:
     contrastive_weight: float = 0.0
     contrastive_anchors: int = 50
     contrastive_temperature: float = 0.1
+    colour_operations: int = 0
+    colour_magnitude: float = 0.5
+    class_uniform: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, ("sgd", "adam"))
@@ -166,6 +175,8 @@ class Recipe:
         for field in ("momentum", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"{field}={getattr(self, field)!r} must be in [0, 1).")
+        if not 0 <= self.class_uniform <= 1:
+            raise ValueError(f"class_uniform={self.class_uniform!r} must be in [0, 1].")
         if self.contrastive_anchors < 2:
             raise ValueError(f"contrastive_anchors={self.contrastive_anchors!r} must be at least 2.")
         for field in ("weight_decay", "warmup_steps", "contrastive_weight"):
@@ -184,6 +195,8 @@ class Recipe:
             contrast=self.contrast,
             saturation=self.saturation,
             hue=self.hue,
+            colour_operations=self.colour_operations,
+            colour_magnitude=self.colour_magnitude,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -227,9 +240,10 @@ RECIPES: dict[str, Recipe] = {
             scale=(0.25, 1.5),
             evaluation_size=(512, 1024),
         ),
-        # RegSeg's (Gao, arXiv 2111.09957): the shorter side is drawn from [400, 1600] and [288, 1152] pixels. Color
-        # jitter stands for its colour operations in the manner of RandAugment; its sampling, uniform over the classes
-        # in half of each epoch, is not done here. The second recipe is meant for weights trained by the first.
+        # RegSeg's (Gao, arXiv 2111.09957): the shorter side is drawn from [400, 1600] and [288, 1152] pixels; half of
+        # each epoch is uniform over the classes; colour operations in the manner of RandAugment take the place of color
+        # jitter. Their number and magnitude (2 of 0.5) are assumed. The second recipe is meant for weights trained by
+        # the first.
         Recipe(
             name="regseg-cityscapes",
             learning_rate=0.05,
@@ -242,6 +256,11 @@ RECIPES: dict[str, Recipe] = {
             frame_size=(1024, 2048),
             crop_size=(768, 768),
             scale=(400 / 1024, 1600 / 1024),
+            brightness=0.0,
+            contrast=0.0,
+            saturation=0.0,
+            colour_operations=2,
+            class_uniform=0.5,
             precision="bf16",
         ),
         Recipe(

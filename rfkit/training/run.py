@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from rfkit._checks import data_error
 from rfkit.data.dataset import Dataset
+from rfkit.data.tiles import find_tiles
 from rfkit.models.weights import load_weights, save_weights
 from rfkit.training.batches import Batches, count_steps, held_in_memory
 from rfkit.training.cards import make_card
@@ -127,6 +128,9 @@ class Run:
         self.data = held_in_memory(
             self.data, device=self.device, progress=self.progress, processes=self.processes.count
         )
+        tiles = None
+        if recipe.class_uniform:
+            tiles = self.processes.share(lambda: find_tiles(self.data, progress=self.progress))
         self.batches = Batches(
             self.data,
             self.recipe,
@@ -135,6 +139,7 @@ class Run:
             workers=self.workers,
             rank=self.processes.rank,
             processes=self.processes.count,
+            tiles=tiles,
         )
         self.stepper = Stepper(
             self.model,

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from rfkit._checks import DataError, check_positive, data_error
+from rfkit._checks import check_positive, data_error
 from rfkit.cost import multiply_adds, parameters
 from rfkit.data.dataset import Dataset
 from rfkit.data.opening import open_data
 from rfkit.models.registry import create_model
-from rfkit.models.weights import Card, read_card
+from rfkit.models.weights import Card
 from rfkit.training.batches import count_steps
-from rfkit.training.folder import LOG, RECIPE, WEIGHTS, claim, run_identity
+from rfkit.training.folder import LOG, card_of_run, run_identity
 from rfkit.training.loop import train
 from rfkit.training.recipe import Recipe, get_recipe
 from rfkit.training.sweep_file import SweepRun, read_sweep
@@ -117,20 +117,13 @@ class PlannedRun:
 
     def _card(self) -> tuple[Card | None, str]:
         """The card of this run's weights, and what is wrong with the folder."""
-        if not (self.folder / RECIPE).exists():
-            return None, ""
         identity = run_identity(
             self.network, self.data, self.recipe, seed=self.run.seed, steps_per_epoch=self.steps_per_epoch
         )
         try:
-            claim(self.folder, identity, resume=True)
+            return card_of_run(self.folder, identity), ""
         except ValueError as error:
             return None, str(error)
-        try:
-            return read_card(self.folder / WEIGHTS), ""
-        except (FileNotFoundError, DataError):
-            # Not there yet, or damaged: the run writes it anew from its checkpoint.
-            return None, ""
 
 
 @dataclass(frozen=True, eq=False)

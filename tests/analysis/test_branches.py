@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from rfkit.analysis.branches import branch_ratios, branch_weights, fig8_statistic
 from rfkit.models.competing import probe
 from rfkit.models.registry import create_model
-from rfkit.results.branches import BlockWeights, BranchWeights
+from rfkit.results.branches import BlockWeights, BranchStatistic, BranchWeights, Ratio
 
 SMALL = (3, 64, 64)
 
@@ -513,6 +514,61 @@ def test_the_statistics_frame_has_the_documented_columns() -> None:
     claims = frame[frame["claim"] != ""]
     assert claims["ratio"].tolist()[:2] == ["d1/d3", "d1/d5"]
     assert set(claims["verdict"]) == {"holds"}
+
+
+def scaled(weights: BranchWeights, **factors: float) -> BranchWeights:
+    """The same network with the first branch of the stages named made stronger."""
+    blocks = []
+    for block in weights.blocks:
+        first = (block.branch_of_input == 0) * (factors.get(block.stage, 1.0) - 1) + 1
+        blocks.append(dataclasses.replace(block, weight=block.weight * first))
+    return dataclasses.replace(weights, blocks=tuple(blocks))
+
+
+def ratio(statistic: BranchStatistic, stage: str, name: str) -> Ratio:
+    return next(ratio for ratio in statistic.ratios if (ratio.stage, ratio.name) == (stage, name))
+
+
+def test_one_network_among_seeds_is_that_network() -> None:
+    weights = made(PAPER)
+    assert fig8_statistic([weights], epochs=600, seed=4) == fig8_statistic(weights, epochs=600, seed=4)
+
+
+def test_networks_that_do_not_differ_leave_only_the_doubt_of_their_channels() -> None:
+    weights = made(PAPER)
+    one = ratio(fig8_statistic(weights, epochs=600), "stage3", "d3/d5")
+    four = ratio(fig8_statistic([weights] * 4, epochs=600), "stage3", "d3/d5")
+    assert four.value == pytest.approx(one.value)
+    # The mean of four independent resamples spreads half as much as one.
+    assert four.high - four.low == pytest.approx((one.high - one.low) / 2, rel=0.15)
+
+
+def test_networks_are_resampled_and_stages_stay_together() -> None:
+    # Without noise nothing but the draw of networks spreads: both the one, both the other, or half the time each once.
+    quiet = made({stage: (1.0, 1.0, 1.0) for stage in PAPER}, noise=0.0)
+    both = [quiet, scaled(quiet, stage2=2.0, stage3=2.0)]
+    statistic = fig8_statistic(both, epochs=600)
+    found = ratio(statistic, "stage2", "d1/d3")
+    assert (found.value, found.low, found.high) == pytest.approx((1.5, 1.0, 2.0))
+    # What is doubled in both stages at once leaves their ratio as it is.
+    together = next(entry for entry in statistic.claims[1].ratios if entry.name == "d3/d1 over its stage2 value")
+    assert (together.value, together.low, together.high) == pytest.approx((1, 1, 1))
+    apart = fig8_statistic([quiet, scaled(quiet, stage2=2.0)], epochs=600).claims[1].ratios[0]
+    assert apart.high > 1.9
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, "holds"), (0.2, "undecided")])
+def test_a_claim_holds_for_the_training_only_if_it_holds_whatever_seed_is_drawn(factor: float, expected: str) -> None:
+    networks = [made(PAPER), made(PAPER), scaled(made(PAPER), stage2=factor)]
+    assert fig8_statistic(networks, epochs=300).claims[0].verdict == expected
+    assert fig8_statistic(networks, epochs=40).claims[0].verdict == "undecided at 40 epochs"
+
+
+def test_networks_must_be_alike() -> None:
+    with pytest.raises(ValueError, match=r"weights: got no network; give at least one"):
+        fig8_statistic([], epochs=600)
+    with pytest.raises(ValueError, match=r"the networks differ in their blocks and branches"):
+        fig8_statistic([made(PAPER), made(PAPER, channels=20)], epochs=600)
 
 
 def test_claims_need_three_stages_with_three_branches() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rfkit.data.colours import change_colours
 from rfkit.data.together import apply_together, pack
 from rfkit.data.transforms import Augmentation, Parameters, apply_batch
 
@@ -20,12 +21,15 @@ def _frames(count: int, height: int = 48, width: int = 64) -> tuple[torch.Tensor
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("crop", [(20, 30), (48, 64), (90, 40)])
-def test_it_is_what_the_frames_get_one_by_one(device: str, crop: tuple[int, int]) -> None:
-    augmentation = Augmentation(scale=(0.25, 1.5), crop=crop, hue=0.05)
+@pytest.mark.parametrize("operations", [0, 2])
+def test_it_is_what_the_frames_get_one_by_one(device: str, crop: tuple[int, int], operations: int) -> None:
+    augmentation = Augmentation(scale=(0.25, 1.5), crop=crop, hue=0.05, colour_operations=operations)
     images, labels = _frames(24)
     drawn = [augmentation.draw(0, epoch=0, index=index, size=(48, 64)) for index in range(24)]
     expected, expected_labels = apply_batch(images, labels, drawn)
-    result, targets = apply_together(images.to(device), labels.to(device), pack(drawn).to(device), crop=crop)
+    frames = zip(images.to(device), drawn, strict=True)
+    changed = torch.stack([change_colours(image, one.operations) for image, one in frames])
+    result, targets = apply_together(changed, labels.to(device), pack(drawn).to(device), crop=crop)
     difference = (result.cpu().int() - expected.int()).abs()
     assert difference.max() <= 1
     assert difference.float().mean() < 0.1

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rfkit.data.colours import change_colours
 from rfkit.data.transforms import (
     MEAN,
     Augmentation,
@@ -82,6 +83,43 @@ def test_crop_lies_in_the_frame_or_covers_it(index: int, height: int, width: int
     # What is labelled is exactly the part of the frame that the crop holds.
     inside = np.prod([min(side, crop) for side, crop in zip(drawn.size, drawn.crop, strict=True)])
     assert int((target != 255).sum()) == inside
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    index=st.integers(0, 10_000),
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    around=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_crop_around_a_point_holds_it(index: int, height: int, width: int, around: tuple[float, float]) -> None:
+    augmentation = Augmentation(crop=(20, 30))
+    drawn = augmentation.draw(0, epoch=0, index=index, size=(height, width), around=around)
+    for share, side, offset, crop in zip(around, drawn.size, drawn.offset, drawn.crop, strict=True):
+        assert offset <= min(side - 1, int(share * side)) < offset + crop
+        low, high = sorted((0, side - crop))
+        assert low <= offset <= high
+    elsewhere = augmentation.draw(0, epoch=0, index=index, size=(height, width))
+    assert dataclasses.replace(drawn, offset=elsewhere.offset) == elsewhere
+
+
+def test_a_point_lies_anywhere_in_the_crop() -> None:
+    augmentation = Augmentation(crop=(20, 30), scale=(1.0, 1.0))
+    drawn = [augmentation.draw(0, epoch=0, index=n, size=(200, 300), around=(0.5, 0.5)).offset for n in range(2000)]
+    assert {100 - row for row, _ in drawn} == set(range(20))
+    assert {150 - column for _, column in drawn} == set(range(30))
+
+
+def test_colour_operations_come_first_and_leave_the_other_draws_alone() -> None:
+    image, label = _frame()
+    plain, changed = Augmentation(crop=(16, 16)), Augmentation(crop=(16, 16), colour_operations=2)
+    for index in range(20):
+        drawn = changed.draw(0, epoch=1, index=index, size=(24, 32))
+        assert len(drawn.operations) == 2
+        assert dataclasses.replace(drawn, operations=()) == plain.draw(0, epoch=1, index=index, size=(24, 32))
+        expected = apply(change_colours(image, drawn.operations), label, dataclasses.replace(drawn, operations=()))
+        assert all(torch.equal(one, other) for one, other in zip(apply(image, label, drawn), expected, strict=True))
+    assert len({changed.draw(0, 1, index, (24, 32)).operations for index in range(20)}) > 10
 
 
 def test_nothing_drawn_changes_nothing() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rfkit._checks import DataError
 from rfkit.analysis.branch_removal import branch_means, without_branches
 from rfkit.data.dataset import Dataset, Sample
 from rfkit.data.opening import open_data
@@ -18,6 +19,7 @@ from rfkit.models.registry import create_model
 from rfkit.results.base import Result
 from rfkit.results.removal import BranchRemoval, Removal
 from rfkit.studies import removal as module
+from rfkit.studies.prefixes import Prefixes
 from rfkit.studies.removal import branch_removal
 from rfkit.training.evaluation import evaluate
 
@@ -76,8 +78,7 @@ def scenes(length: int = 3) -> Dataset:
     return open_data("scenes", split="val", size=(32, 64), length=length)
 
 
-@pytest.mark.parametrize("level", ["stage", "block"])
-@pytest.mark.parametrize("size", [None, (24, 40)])
+@pytest.mark.parametrize(("level", "size"), [("stage", None), ("block", (24, 40))])
 def test_the_counts_are_those_of_an_evaluation_without_the_branches(level: str, size: tuple[int, int] | None) -> None:
     data = scenes()
     model = small_probe(data.num_classes).train()
@@ -177,7 +178,7 @@ def test_an_interruption_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPa
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_matrices", stop)
+    monkeypatch.setattr(module._Run, "_matrices", stop)
     with pytest.raises(KeyboardInterrupt):
         branch_removal(model, Shifted(), progress=False)
     assert model.training
@@ -203,3 +204,81 @@ def test_bad_arguments_are_named() -> None:
         branch_removal(nn.Conv2d(3, 2, 3), Shifted(), progress=False)
     with pytest.raises(ValueError, match=r"model gives 2 class scores; dataset scenes has"):
         branch_removal(Looking(), scenes(1), progress=False)
+
+
+class Careless(nn.Module):
+    """Overwrites its input, and what a later layer reads is the overwritten one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 1)
+        self.second = nn.ReLU(inplace=True)
+        self.third = Looking()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        self.second(x)
+        return self.third(x)
+
+
+@pytest.mark.parametrize("careless", [False, True])
+def test_what_comes_before_is_used_again_only_if_it_is_exact(careless: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Shifted() if careless else scenes(2)
+    model = Careless() if careless else small_probe(data.num_classes)
+    once = branch_removal(model, data, batch_size=8, resamples=2, progress=False)
+    monkeypatch.setattr(Prefixes, "before", lambda *_: {})
+    assert branch_removal(model, data, batch_size=8, resamples=2, progress=False) == once
+
+
+def test_layers_in_front_do_not_run_again() -> None:
+    data = scenes(2)
+    model = small_probe(data.num_classes)
+    runs: list[str] = []
+    for name in ("stage2.0", "stage3.0", "stage4.0"):
+        merge = dict(model.named_modules())[f"{name}.merge.conv"]
+        merge.register_forward_pre_hook(lambda *_, at=name: runs.append(at))
+    branch_removal(model, data, resamples=2, progress=False)
+    # Each sees the search, the means and the intact network; then trials and removals of its own stage and before.
+    assert [runs.count(f"stage{number}.0") for number in (2, 3, 4)] == [3 + 4, 3 + 8, 3 + 12]
+
+
+def test_a_measurement_goes_on_where_it_was_interrupted(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, file = Shifted(), tmp_path / "part.npz"
+    whole = branch_removal(Looking(), data, batch_size=2, resamples=2, progress=False)
+    seen: list[str] = []
+
+    class Watched(Shifted):
+        def __getitem__(self, index: int) -> Sample:
+            seen.append(str(index))
+            return super().__getitem__(index)
+
+    original = module._Run.counts
+
+    def stop(self: Any, samples: Any) -> Any:
+        if samples[0].name == "2":
+            raise KeyboardInterrupt
+        return original(self, samples)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Run, "counts", stop)
+        with pytest.raises(KeyboardInterrupt):
+            branch_removal(Looking(), Watched(), batch_size=2, resamples=2, progress=False, resume=file)
+    assert file.exists()
+    other = Looking()
+    with torch.no_grad():
+        other.merge.weight += 1
+    with pytest.raises(DataError, match=r"part\.npz: holds another measurement"):
+        branch_removal(other, data, batch_size=2, progress=False, resume=file)
+    seen.clear()
+    assert branch_removal(Looking(), Watched(), batch_size=2, resamples=2, progress=False, resume=file) == whole
+    assert seen == ["2", "3", "4"]
+    assert not file.exists()
+
+
+def test_fewer_images_are_spread_evenly() -> None:
+    result = branch_removal(Looking(), Shifted(7), limit=3, resamples=2, progress=False)
+    whole = branch_removal(Looking(), Shifted(7), resamples=2, progress=False)
+    np.testing.assert_array_equal(result.confusion[0], whole.confusion[0][[0, 2, 4]])
+    assert result.calibration == "shifted val, 3 images"
+    with pytest.raises(ValueError, match=r"limit=0 must be above 0"):
+        branch_removal(Looking(), Shifted(), limit=0)

@@ -5,13 +5,15 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
 
 from rfkit._checks import DataError
 from rfkit.data.dataset import Dataset, InMemory, Sample
+from rfkit.data.tiles import ClassTiles, find_tiles
 from rfkit.data.transforms import apply
-from rfkit.training.batches import Batches, epoch_order, held_in_memory
+from rfkit.training.batches import Batches, Place, epoch_order, epoch_places, held_in_memory
 from rfkit.training.recipe import Recipe, get_recipe
 
 CPU = torch.device("cpu")
@@ -30,6 +32,69 @@ def test_order_is_a_permutation_of_seed_and_epoch() -> None:
     assert (order != epoch_order(4, 5, 100)).any()
     # Recorded once: a run that is continued later must meet the same order.
     assert epoch_order(0, 0, 8).tolist() == [4, 1, 3, 6, 0, 5, 2, 7]
+
+
+def test_without_classes_the_places_are_the_frames_in_order() -> None:
+    assert epoch_places(3, 5, 100) == [Place(frame, frame) for frame in epoch_order(3, 5, 100).tolist()]
+
+
+def test_classes_take_their_share_of_the_places() -> None:
+    # Nine frames in ten hold class 0 alone, one class 1: half of the places by turns.
+    classes = np.array([0] * 90 + [1] * 10)
+    tiles = ClassTiles(np.arange(100), classes, np.full((100, 2), 0.25))
+    order = epoch_order(3, 5, 100).tolist()
+    shown = np.zeros(100)
+    for epoch in range(200):
+        places = epoch_places(3, epoch, 100, class_uniform=0.5, tiles=tiles)
+        assert places == epoch_places(3, epoch, 100, class_uniform=0.5, tiles=tiles)
+        drawn = [place for place in places if place.around]
+        # Spread evenly: one in two.
+        assert [place.around for place in places] == [None, (0.25, 0.25)] * 50
+        assert sum(classes[place.frame] for place in drawn) == 25
+        assert len({place.draw for place in places}) == 100
+        assert all(place.draw == place.frame for place in places if place.around is None)
+        shown += np.bincount([place.frame for place in places], minlength=100)
+    assert [place.frame for place in epoch_places(3, 5, 100, class_uniform=0.5, tiles=tiles)][::2] == order[::2]
+    # A frame of class k is shown 1/2 + 25/n_k times an epoch, so that class 1 has (5 + 25)/100 of it instead of 10/100.
+    expected = np.where(classes, 0.5 + 25 / 10, 0.5 + 25 / 90)
+    assert abs(shown[classes == 1].mean() / 200 - 3.0) < 4 * np.sqrt(0.25 / 200 / 10)
+    assert (abs(shown / 200 - expected) < 5 * np.sqrt((0.25 + expected) / 200)).all()
+    assert sum(place.around is not None for place in epoch_places(0, 0, 100, class_uniform=0.3, tiles=tiles)) == 30
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_crops_hold_their_class_more_often(patches: type, recipe: Recipe, workers: int) -> None:
+    """Squares of a rare class: crops around them show more of it, and are the same from memory and from processes."""
+
+    class Rare(patches):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            label = torch.zeros_like(sample.label)
+            if index == 7:
+                label[2:4, 20:22] = 1
+            return Sample(sample.image, label, sample.name)
+
+    still = get_recipe(recipe, crop_size=(8, 8), frame_size=(16, 24), scale=(1.0, 1.0), epochs=60)
+    uniform = get_recipe(still, class_uniform=1.0)
+    data = Rare()
+
+    def shown(plan: Recipe, source: Dataset = data, **options: int) -> list[list[int]]:
+        batches = Batches(source, plan, seed=1, device=CPU, **options)
+        counts = [
+            [int((label == 1).any()) for label in labels]
+            for epoch in range(8)
+            for _, labels in batches.epoch(epoch)
+        ]
+        batches.close()
+        return counts
+
+    # Without: one frame in twelve, of which few crops reach the square. With: half of all crops are drawn around it.
+    plain, half = sum(map(sum, shown(still))), shown(uniform, workers=workers)
+    assert plain <= 8
+    assert 48 <= sum(map(sum, half)) <= 52
+    assert shown(uniform, held_in_memory(data, device=CPU, progress=False)) == half
+    parts = [shown(uniform, rank=rank, processes=2) for rank in range(2)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == half
 
 
 def test_an_epoch_shows_every_frame_once_but_for_the_rest(patches: type, recipe: Recipe) -> None:
@@ -133,10 +198,15 @@ def _same(first: list[tuple[torch.Tensor, torch.Tensor]], second: list[tuple[tor
 
 def _one_by_one(data: Dataset, recipe: Recipe, epoch: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of an epoch as the definition says."""
-    order, augmentation = epoch_order(5, epoch, len(data)), recipe.augmentation
+    tiles = find_tiles(data) if recipe.class_uniform else None
+    places = epoch_places(5, epoch, len(data), class_uniform=recipe.class_uniform, tiles=tiles)
     frames = [
-        apply(data[index].image, data[index].label, augmentation.draw(5, epoch=epoch, index=index, size=(16, 24)))
-        for index in order.tolist()
+        apply(
+            data[place.frame].image,
+            data[place.frame].label,
+            recipe.augmentation.draw(5, epoch=epoch, index=place.draw, size=(16, 24), around=place.around),
+        )
+        for place in places
     ]
     size = recipe.batch_size
     return [
@@ -146,8 +216,11 @@ def _one_by_one(data: Dataset, recipe: Recipe, epoch: int) -> list[tuple[torch.T
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_made_ahead_are_those_of_the_definition(patches: type, recipe: Recipe, workers: int) -> None:
-    data = patches(count=11)
+@pytest.mark.parametrize("more", [{}, {"class_uniform": 0.5, "colour_operations": 2}])
+def test_batches_made_ahead_are_those_of_the_definition(
+    patches: type, recipe: Recipe, workers: int, more: dict[str, float]
+) -> None:
+    data, recipe = patches(count=11), get_recipe(recipe, **more)
     batches = Batches(data, recipe, seed=5, device=CPU, workers=workers)
     for epoch in (0, 1, 4):
         assert _same(list(batches.epoch(epoch)), _one_by_one(data, recipe, epoch))
@@ -263,9 +336,12 @@ def test_workers_are_as_many_as_are_needed(patches: type, recipe: Recipe, monkey
 @pytest.mark.gpu
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("held", [False, True])
-def test_batches_on_a_gpu_are_those_of_the_cpu(patches: type, recipe: Recipe, workers: int, held: bool) -> None:
+@pytest.mark.parametrize("more", [{}, {"class_uniform": 0.5, "colour_operations": 2}])
+def test_batches_on_a_gpu_are_those_of_the_cpu(
+    patches: type, recipe: Recipe, workers: int, held: bool, more: dict[str, float]
+) -> None:
     gpu = torch.device("cuda")
-    data = patches(count=11)
+    data, recipe = patches(count=11), get_recipe(recipe, **more)
     batches = Batches(
         InMemory(data, device=gpu, progress=False) if held else data, recipe, seed=5, device=gpu, workers=workers
     )

@@ -227,3 +227,14 @@ def test_the_rates_of_a_run_are_kept_also_across_a_stop(
     run(_learning(network), rate_learning_rate=0.5, stop_after=2, out=tmp_path / "parts")
     run(_learning(network), rate_learning_rate=0.5, out=tmp_path / "parts")
     assert (tmp_path / "parts" / "rates.csv").read_bytes() == (whole.out / "rates.csv").read_bytes()
+
+
+def test_classes_and_colours_are_drawn_anew_but_not_across_a_stop(run: Run, tmp_path: Path) -> None:
+    options = {"class_uniform": 0.5, "colour_operations": 2}
+    whole, plain = run(**options), run(out=tmp_path / "plain")
+    run(**options, stop_after=1, out=tmp_path / "parts")
+    parts = run(**options, out=tmp_path / "parts")
+    assert all(torch.equal(value, _weights(parts)[name]) for name, value in _weights(whole).items())
+    assert any(not torch.equal(value, _weights(plain)[name]) for name, value in _weights(whole).items())
+    with pytest.raises(ValueError, match=r"holds another run: recipe.class_uniform is 0.5 in the folder and 0.0 now"):
+        run(colour_operations=2, out=tmp_path / "parts")

@@ -59,8 +59,9 @@ def _assert_equal(first: dict[str, Any], second: dict[str, Any]) -> None:
     [
         {},
         {"loss": "cross-entropy", "class_weights": [0.5, 1.0, 2.0], "label_smoothing": 0.1, "clip_norm": 0.5},
+        {"loss": "cross-entropy", "class_uniform": 0.5, "colour_operations": 2},
     ],
-    ids=["ohem", "weighted"],
+    ids=["ohem", "weighted", "uniform"],
 )
 def test_two_processes_train_as_one_does(tmp_path: Path, options: dict[str, Any]) -> None:
     (alone,) = _reports(1, tmp_path, **options)

@@ -42,6 +42,10 @@ def test_regseg_recipes() -> None:
     assert (cityscapes.learning_rate, cityscapes.batch_size, cityscapes.epochs) == (0.05, 8, 1000)
     assert (cityscapes.warmup_steps, cityscapes.crop_size) == (3000, (768, 768))
     assert [1024 * factor for factor in cityscapes.scale] == [400, 1600]
+    # Half of each epoch class by class, colour operations for color jitter.
+    assert (cityscapes.class_uniform, cityscapes.augmentation.colour_operations) == (0.5, 2)
+    assert (cityscapes.brightness, cityscapes.contrast, cityscapes.saturation) == (0, 0, 0)
+    assert (camvid.class_uniform, camvid.colour_operations) == (0, 0)
     assert (camvid.learning_rate, camvid.batch_size, camvid.epochs) == (0.005, 12, 200)
     assert (camvid.warmup_steps, camvid.crop_size, camvid.frame_size) == (1000, (720, 960), (720, 960))
     assert [720 * factor for factor in camvid.scale] == pytest.approx([288, 1152])
@@ -88,6 +92,9 @@ def test_unknown_names_get_the_nearest() -> None:
         ({"accumulate": 3}, "accumulate=3 must divide the batch into equal parts; batch_size=16"),
         ({"scale": (2.0, 1.0)}, "scale="),
         ({"momentum": 1.0}, r"momentum=1.0 must be in \[0, 1\)"),
+        ({"class_uniform": 1.5}, r"class_uniform=1.5 must be in \[0, 1\]"),
+        ({"colour_operations": -1}, r"colour_operations=-1 must not be below 0"),
+        ({"colour_magnitude": 2.0}, r"colour_magnitude=2.0 must be in \[0, 1\]"),
     ],
 )
 def test_values_are_checked(changes: dict[str, object], message: str) -> None:

@@ -1,0 +1,110 @@
+"""The command `rfkit removal`: what a network loses without the branches of one dilation rate."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rfkit.cli_arguments import SPLITS, command, data_arguments, device_arguments, device_of, model_arguments, model_of
+
+if TYPE_CHECKING:
+    from rfkit.results.removal import BranchRemoval
+
+__all__ = ["add_removal"]
+
+_FORMATS = (".csv", ".npz", ".png", ".pdf", ".svg")
+
+
+def add_removal(commands: Any) -> None:
+    """Add the command `rfkit removal`."""
+    parser = command(
+        commands,
+        "removal",
+        _removal,
+        "measure what a network loses on images without the branches of one dilation rate",
+        "removal --model probe_dwrseg_l --weights camvid --data camvid --root ~/CamVid",
+        "removal --weights runs/probe --data camvid --root ~/CamVid --size 180 240 --out removal.csv",
+        "removal --weights runs/probe --data scenes --limit 20 --level block --kind classes --out classes.png",
+        "removal --weights runs/probe --data camvid --root ~/CamVid --out removal.npz --resume removal.part.npz",
+    )
+    model_arguments(parser, weights_required=True)
+    data_arguments(parser)
+    parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
+    parser.add_argument(
+        "--level", default="stage", choices=("stage", "block"),
+        help="take a branch from a whole stage at once, or from one block after the other; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="images, spread evenly over the split; default: all")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="default: %(default)s")
+    parser.add_argument("--resume", type=Path, metavar="FILE.npz", help="keep what is done here, and go on from it")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the table (.csv), the result (.npz) or the figure (.png, .pdf, .svg)"
+    )
+    parser.add_argument(
+        "--kind", default="drops", choices=("drops", "classes"), help="of the figure; default: %(default)s"
+    )
+    device_arguments(parser)
+
+
+def _removal(arguments: argparse.Namespace) -> None:
+    from rfkit._checks import check_choice
+    from rfkit.api_removal import measure_branch_removal
+
+    if arguments.out is not None:
+        check_choice("--out", arguments.out.suffix, _FORMATS)
+    model = model_of(arguments)
+    removal = measure_branch_removal(
+        model,
+        arguments.data,
+        root=arguments.root,
+        split=arguments.split,
+        level=arguments.level,
+        batch_size=arguments.batch_size,
+        size=tuple(arguments.size) if arguments.size else None,
+        limit=arguments.limit,
+        precision=arguments.precision,
+        resume=arguments.resume,
+        device=device_of(arguments),
+    )
+    print("\n".join(_lines(removal)))
+    if arguments.out is not None:
+        _write(arguments.out, removal, model, arguments.kind)
+
+
+def _lines(removal: BranchRemoval) -> list[str]:
+    """The drop in mIoU of every removal, and the class that loses most."""
+    frame = removal.to_frame()
+    size = "their own size" if removal.size is None else f"{removal.size[1]}x{removal.size[0]}"
+    intact = 100 * removal.intact()[""]
+    lines = [
+        f"{removal.data} {removal.split}, {removal.images} images at {size}: mIoU {intact:.2f} intact",
+        "drop in mIoU without a branch, in points, with its 95 % interval over images; and the class that loses most",
+    ]
+    for (stage, block, branch), rows in frame.groupby(["stage", "block", "branch"], sort=False):
+        mean, classes = rows[rows["class"] == ""].iloc[0], rows[rows["class"] != ""].dropna(subset="drop")
+        drop, low, high = (100 * float(mean[name]) for name in ("drop", "low", "high"))
+        most = classes.loc[classes["drop"].idxmax()]
+        lines.append(
+            f"  {block or stage:<12} {branch:<6} {drop:6.2f}  [{low:6.2f}, {high:6.2f}]   "
+            f"{most['class']} {100 * most['drop']:.1f}"
+        )
+    return lines
+
+
+def _write(path: Path, removal: BranchRemoval, model: Any, kind: str) -> None:
+    from rfkit._files import replacing
+    from rfkit.api_removal import draw_branch_removal
+
+    if path.suffix == ".npz":
+        removal.save(path)
+        return
+    with replacing(path) as temporary:
+        if path.suffix == ".csv":
+            removal.to_frame().to_csv(temporary, index=False)
+        else:
+            draw_branch_removal(removal, model, kind=kind).savefig(temporary)
