@@ -35,8 +35,8 @@ def plot_removal_costs(advice: Advice, stage: str, *, ax: Axes | None = None) ->
     Raises:
         ValueError: there is no such stage.
     """
-    ax = plt.gca() if ax is None else ax
     entry = _stage(advice, stage)
+    ax = plt.gca() if ax is None else ax
     ax.axvspan(-0.5, 0.5, color="0.5", alpha=0.16, linewidth=0, label="_spare")
     ax.axvline(0, color="0.5", linewidth=0.8)
     for row, dilation in enumerate(entry.tested):
@@ -62,8 +62,8 @@ def plot_branch_shares(advice: Advice, stage: str, *, ax: Axes | None = None) ->
     Raises:
         ValueError: there is no such stage.
     """
-    ax = plt.gca() if ax is None else ax
     entry = _stage(advice, stage)
+    ax = plt.gca() if ax is None else ax
     for row, dilation in enumerate(entry.tested):
         for offset, branch in zip(_offsets(advice), advice.evidence(stage, dilation), strict=True):
             place = row + offset

@@ -25,7 +25,7 @@ from rfkit.training.folder import WEIGHTS
 
 __all__ = ["drop_together", "gather_evidence", "summarise", "trained_probe"]
 
-_FILE = "evidence.npz"
+_FILE, _UNFINISHED = "evidence.npz", "removal.npz"
 _RESAMPLES = 2000
 _LEVELS = (2.5, 97.5)
 # Images that the means of branches are taken over where many are removed at once.
@@ -47,7 +47,12 @@ def gather_evidence(task: Task, seed: int, *, progress: bool = True) -> Training
         pass  # Not measured yet, or by another version.
     model = trained_probe(task, seed)
     removal = branch_removal(
-        model, task.validation, size=task.evaluation_size, resamples=_RESAMPLES, progress=progress
+        model,
+        task.validation,
+        size=task.evaluation_size,
+        resume=path.with_name(_UNFINISHED),
+        resamples=_RESAMPLES,
+        progress=progress,
     )
     card = read_card(task.folder(seed) / WEIGHTS)
     found = summarise(
