@@ -12,11 +12,12 @@ FIGURES_ARGS ?=
 
 RUN = $(VENV)/bin/python
 STAMP = $(VENV)/.rfkit-installed
+DOCS_STAMP = $(VENV)/.rfkit-docs-installed
 
 # No display is needed, and a user's own matplotlib backend does not matter here.
 export MPLBACKEND = Agg
 
-.PHONY: help install figures test kill-test notebooks lint constraints clean distclean
+.PHONY: help install figures test kill-test notebooks browser-test screenshots docs lint constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +25,9 @@ help:
 	@echo 'make test         run the tests'
 	@echo 'make kill-test    kill training runs a hundred times, on one process and on two, and compare what they end with'
 	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
+	@echo 'make docs         build the documentation into docs/_build; a warning is an error'
+	@echo 'make browser-test run every notebook in JupyterLab, and drive the explorer; needs Chromium'
+	@echo 'make screenshots  the screenshots of the README, into docs/images; needs Chromium'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make install      set up $(VENV) and nothing else'
 	@echo 'make constraints  write constraints.txt from $(VENV)'
@@ -37,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'rfkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[notebook,train,sweep,export,dev]'
+	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[notebook,train,sweep,export,completion,dev]'
 	@touch $@
 
 figures: $(STAMP)
@@ -52,16 +56,31 @@ kill-test: $(STAMP)
 notebooks: $(STAMP)
 	$(RUN) -m pytest -m notebook tests/test_notebooks.py $(TEST_ARGS)
 
+# What only the documentation needs is installed by it alone.
+$(DOCS_STAMP): $(STAMP)
+	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	$(RUN) -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo docs/_build/index.html
+
+browser-test: $(STAMP)
+	$(RUN) -m pytest -m browser tests/browser $(TEST_ARGS)
+
+screenshots: $(STAMP)
+	$(RUN) docs/screenshots.py
+
 lint: $(STAMP)
 	$(RUN) -m ruff check --output-format concise .
 	$(RUN) -m mypy
 
-constraints: $(STAMP)
+constraints: $(DOCS_STAMP)
 	@{ sed -n '/^#/p' constraints.txt; $(RUN) -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.tmp
 	@mv constraints.tmp constraints.txt
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .rfkit-cache figures/.rfkit-cache
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .rfkit-cache figures/.rfkit-cache
 	find rfkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

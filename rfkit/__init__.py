@@ -76,6 +76,7 @@ _HOME = {
     "plot_rf_growth": "rfkit.api_fields",
     "plot_receptive_field": "rfkit.api_fields",
     "plot_erf": "rfkit.api_fields",
+    "style": "rfkit.plots.styles",
     "plot_growth": "rfkit.plots.growth",
     "plot_box": "rfkit.plots.boxes",
     "plot_effective_rf": "rfkit.plots.receptive_field",
@@ -98,6 +99,7 @@ _HOME = {
     "measured_calibration": "rfkit.paper.calibration",
     "plot_calibration": "rfkit.plots.calibration",
     "plot_calibration_claims": "rfkit.plots.calibration",
+    "explore": "rfkit.explorer.exploring",
     "build_figures": "rfkit.api",
 }
 

@@ -209,6 +209,7 @@ def build_figures(
     """Build figures and tables of the paper into `out`, each as PNG, vector graphics and CSV, with a manifest.
 
     What is up to date is left alone. A figure whose weights are not there is skipped, and the manifest says why.
+    `index.html` in that folder shows all of them, with a search.
 
     Args:
         names: such as "fig8" or ["fig5", "table1"]; all by default. `rfkit figures --list` lists them.

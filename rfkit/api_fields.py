@@ -69,7 +69,7 @@ def growth_figure(
     import matplotlib.pyplot as plt
 
     from rfkit.plots.growth import plot_growth
-    from rfkit.plots.style import style
+    from rfkit.plots.styles import style
 
     kept = (
         {name: _with_own_size(one) for name, one in table.items()} if isinstance(table, dict) else _with_own_size(table)
@@ -135,7 +135,7 @@ def plot_receptive_field(
     from rfkit.analysis.theoretical import trace
     from rfkit.data.opening import open_image
     from rfkit.plots.boxes import plot_box
-    from rfkit.plots.style import style
+    from rfkit.plots.styles import style
 
     pixels = open_image(image)
     graph = trace(model, tuple(pixels.shape[-3:]))

@@ -21,8 +21,10 @@ from rfkit.cli_arguments import (
     model_arguments,
     model_of,
     pairs,
+    positive,
 )
 from rfkit.cli_calibrate import add_calibrate
+from rfkit.cli_completion import add_completion
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
 from rfkit.cli_rates import add_rates
@@ -40,9 +42,9 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
-    0: done. 1: done, and what was asked about is not in order (`rfkit data check`), a figure failed, or training
-    diverged. 2: wrong arguments or files, said in one line. 130: interrupted. Anything else is a bug of ours and keeps
-    its traceback.
+    0: done. 1: done, and what was asked about is not in order (`rfkit data check`), a figure or a run failed, training
+    diverged, or memory ran out. 2: wrong arguments or files, said in one line. 130: interrupted. Anything else is a bug
+    of ours and keeps its traceback.
 
     Args:
         argv: the arguments after the command's name; those of the process by default.
@@ -53,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
+        _check_device(getattr(arguments, "device", None))
         return arguments.run(arguments) or 0
     except KeyboardInterrupt as error:
         print(f"rfkit: interrupted. {error}".rstrip(". ") + ".", file=sys.stderr)
@@ -65,6 +68,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(arguments, error, 1)
     except (ValueError, TypeError, OSError) as error:
         return _failed(arguments, error, 2)
+    except (MemoryError, RuntimeError) as error:
+        # That of a GPU is a RuntimeError, named here because nothing imports torch before it is needed.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        return _failed(arguments, error, 1)
+
+
+def _check_device(name: str | None) -> None:
+    """Raise `ValueError` where --device is no device, or none that is here."""
+    if name is None:
+        return
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    # Nothing is computed on "meta".
+    if device.type == "meta":
+        raise ValueError(f"--device {name!r} is no device; allowed: cpu, cuda, cuda:0 and so on.")
+    here = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= here:
+        raise ValueError(f"--device {name!r} is not here: torch finds {here} GPU{'' if here == 1 else 's'}.")
 
 
 def _failed(arguments: argparse.Namespace, error: Exception, code: int) -> int:
@@ -78,11 +104,25 @@ def _failed(arguments: argparse.Namespace, error: Exception, code: int) -> int:
 # ---- what can be asked ----------------------------------------------------------------------------------------------
 
 
+_EPILOG = """\
+`rfkit COMMAND --help` shows the options of a command, with examples.
+
+exit codes:
+  0    done
+  1    data has problems, a figure or run failed, a loss diverged, no memory
+  2    wrong arguments or files: one line says which; `rfkit COMMAND --debug`
+       shows where it comes from
+  130  interrupted; the same command goes on with training, sweeps, preparing
+
+Results go to stdout, progress and errors to stderr."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rfkit",
         description="Which receptive fields does each stage of a network need, and which does it really use?",
-        epilog="`rfkit COMMAND --help` shows the options of a command, with examples.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"rfkit {rfkit.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -102,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     add_benchmark(commands)
     add_export(commands)
     _add_figures(commands)
+    add_completion(commands, parser)
     return parser
 
 
@@ -152,7 +193,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+        "--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
     )
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the table as CSV as well")
     device_arguments(parser)
@@ -173,9 +214,9 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("--data", metavar="NAME", choices=DATA_NAMES, help=", ".join(DATA_NAMES))
     parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set")
     parser.add_argument("--split", default="test", choices=SPLITS, help="of the data set; default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for labels/ and overlays/")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+        "--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
     )
     parser.add_argument(
         "--submission", action="store_true", help="write what Cityscapes' evaluation server takes, and nothing else"
@@ -207,10 +248,12 @@ def _add_figures(commands: Any) -> None:
         "figures",
         "figures fig8 table1 --force",
         "figures --list",
+        "figures --html",
         "figures fig5 fig8 --weights runs --data camvid --root ~/CamVid --out figures-local",
     )
     parser.add_argument("names", nargs="*", help="default: all")
     parser.add_argument("--list", action="store_true", help="list the names and stop")
+    parser.add_argument("--html", action="store_true", help="write the page index.html of what is there, and stop")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file, a run folder, a folder of either")
     parser.add_argument("--data", choices=DATA_NAMES, help="show images of this data set; default: procedural scenes")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="where that data set is")
@@ -370,6 +413,12 @@ def _figures(arguments: argparse.Namespace) -> int:
 
         for name, module in FIGURES.items():
             print(f"{name:<8} {importlib.import_module(module).CAPTION}")
+        return 0
+    if arguments.html:
+        from rfkit.paper.builder import FIGURES
+        from rfkit.paper.gallery import write_gallery
+
+        print(write_gallery(arguments.out, names=FIGURES))
         return 0
     manifest = build_figures(
         arguments.names or None,

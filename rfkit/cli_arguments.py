@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ __all__ = [
     "model_of",
     "pair",
     "pairs",
+    "positive",
+    "subcommands",
 ]
 
 DATA_NAMES = ("camvid", "cityscapes", "bdd100k", "folder", "scenes")
@@ -41,6 +43,16 @@ def command(
     return parser
 
 
+def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The commands below `parser`, in its order: "train", "data check", ... and the parser of each."""
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            continue
+        for name, command_parser in action.choices.items():
+            below = [(f"{name} {rest}", found) for rest, found in subcommands(command_parser)]
+            yield from below or [(name, command_parser)]
+
+
 def data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --data and --root."""
     parser.add_argument("--data", required=True, metavar="NAME", choices=DATA_NAMES, help=", ".join(DATA_NAMES))
@@ -61,7 +73,14 @@ def model_arguments(parser: argparse.ArgumentParser, *, weights_required: bool) 
 def device_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --device and --threads."""
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...; default: the GPU where there is one")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def pairs(parser: argparse.ArgumentParser, flag: str, name: str, text: str) -> None:

@@ -81,3 +81,12 @@ def test_the_peak_of_a_step_is_what_its_tensors_hold(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(benchmark, "step", step)
     peak = benchmark.peak_bytes(torch.nn.Identity(), torch.zeros(1), None, contrast=False)
     assert 2_000_000 <= peak < 2_010_000
+
+
+def test_the_explorer_is_measured_panel_by_panel(capsys: pytest.CaptureFixture[str]) -> None:
+    _benchmark("explorer").main(["--model=dwrseg_b", "--size", "64", "96", "--layer=stage2", "--turns=2"])
+    printed = capsys.readouterr().out
+    assert "dwrseg_b, 96x64, stage2" in printed
+    for label in ("new unit", "seen before"):
+        lines = [line.split()[2] for line in printed.splitlines() if line.startswith(label)]
+        assert lines == ["box", "map", "support", "effective", "all"]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import rfkit
-from rfkit import cli
-from rfkit.cli_arguments import pair
+from rfkit import cli, cli_completion
+from rfkit.cli_arguments import pair, subcommands
 from rfkit.data import scenes
 
+COMMANDS = [name for name, _ in subcommands(cli._parser())]
 SCENES = ["train", "--data", "scenes", "--out", "{}"]
 TINY = ["--set", "batch_size=2", "--set", "frame_size=[32,32]", "--set", "crop_size=[32,32]"]
 
@@ -22,6 +27,8 @@ TINY = ["--set", "batch_size=2", "--set", "frame_size=[32,32]", "--set", "crop_s
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = cli.main(arguments)
     captured = capsys.readouterr()
+    # Nobody watches here: a pipe gets text, no bars and nothing that moves a cursor.
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", captured.out + captured.err)
     return code, captured.out, captured.err
 
 
@@ -36,20 +43,33 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert _exit(capsys, "--version")[:2] == (0, f"rfkit {rfkit.__version__}\n")
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["models", "data check", "data prepare", "train", "evaluate", "predict", "branches", "removal", "rf", "erf",
-     "figures"],
-)  # fmt: skip
+def test_the_commands_are_all_there() -> None:
+    assert {"models", "data check", "data prepare", "train", "sweep", "figures", "completion"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = _exit(capsys, *command.split(), "--help")
     assert code == 0
+    assert "--debug" in out
     examples = out.split("examples:\n")[1].splitlines()
     assert examples
     for example in examples:
-        arguments = example.split()
-        assert arguments[0] == "rfkit"
+        arguments = shlex.split(example)
+        assert arguments[: 1 + command.count(" ") + 1] == ["rfkit", *command.split()]
         assert cli._parser().parse_args(arguments[1:]).run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_explained(command: str) -> None:
+    parser = dict(subcommands(cli._parser()))[command]
+    assert not [action.dest for action in parser._actions if not action.help]
+
+
+def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    out = _exit(capsys, "--help")[1]
+    assert re.findall(r"^  (\d+)  ", out.split("exit codes:")[1], re.MULTILINE) == ["0", "1", "2", "130"]
+    assert max(map(len, out.split("exit codes:")[1].splitlines())) <= 80
 
 
 def test_nothing_to_do_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,6 +122,17 @@ def test_models_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "--data", "scenes", "--model", "dwrseg_b", "--weights", "moon"], "'moon' is not known"),
         (["branches"], "--model is needed"),
         (["figures", "fig99", "--out", "{}"], "'fig99' is not known"),
+        (["figures", "--html", "--out", "{}"], "MANIFEST.json: there is none"),
+        (["evaluate", "--data", "scenes", "--weights", "x", "--device", "moon"], "--device 'moon' is no device"),
+        (["evaluate", "--data", "scenes", "--weights", "x", "--device", "meta"], "--device 'meta' is no device"),
+        (["evaluate", "--data", "scenes", "--weights", "x", "--device", "cuda:99"], "--device 'cuda:99' is not here"),
+        (["predict", "--weights", "x", "--out", "{}"], "one of them"),
+        (["data", "check", "--data", "folder", "--root", "{}/none"], "/none"),
+        (["sweep", "{}/none.toml"], "none.toml"),
+        (["rf", "--model", "dwrseg_x", "--input", "32,32"], "'dwrseg_x' is not known"),
+        (["erf", "--model", "dwrseg_b", "--input", "32,32", "--count", "0"], "--count 0 must be above 0"),
+        (["benchmark", "dwrseg_b", "--runs", "0"], "runs"),
+        (["export", "--model", "dwrseg_b", "--out", "{}/a.txt", "--size", "32", "32"], "--out='.txt' is not known"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_two(
@@ -134,6 +165,31 @@ def test_an_interrupt_exits_with_130_and_says_what_was_said(
     code, _, err = _run(capsys, "models")
     assert code == 130
     assert err == "rfkit: interrupted. Everything is in runs/try.\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError("too much"), torch.OutOfMemoryError("too much")])
+def test_no_memory_is_one_line_and_exit_code_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(cli, "_models", lambda arguments: _raise(error))
+    assert _run(capsys, "models") == (1, "", "rfkit: error: too much\n")
+
+
+def test_another_runtime_error_is_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_models", lambda arguments: _raise(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.main(["models"])
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two"])
+def test_numbers_above_zero_are_asked_for(capsys: pytest.CaptureFixture[str], number: str) -> None:
+    for arguments, option in (
+        ([*SCENES, "--model", "dwrseg_b", f"--threads={number}"], "--threads"),
+        (["evaluate", "--weights", "x", "--data", "scenes", "--size", "8", number], "--size"),
+    ):
+        code, _, err = _exit(capsys, *arguments)
+        assert code == 2
+        assert number == "-1" or f"{option}: '{number}' is not a whole number above 0" in err
 
 
 def test_divergence_exits_with_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +268,51 @@ def test_figures_can_be_listed_and_built(capsys: pytest.CaptureFixture[str], tmp
     assert code == 0, err
     assert (tmp_path / "table3.csv").exists()
     assert (tmp_path / "MANIFEST.json").exists()
+
+
+@pytest.mark.parametrize("shell", cli_completion.SHELLS)
+def test_completion_knows_every_command(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    code, out, err = cli.main(["completion", shell]), *capsys.readouterr()
+    assert (code, err) == (0, "")
+    for command in COMMANDS:
+        assert command.split()[-1] in out
+    assert "dwrseg_b" in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("rfkit tra", {"train"}),
+        ("rfkit data pre", {"prepare"}),
+        ("rfkit train --reci", {"--recipe"}),
+        ("rfkit train --model probe_", {"probe_dwrseg_l"}),
+        ("rfkit train --split tr", {"train", "trainval"}),
+        ("rfkit evaluate --weights fou", {"found.safetensors"}),
+    ],
+)
+def test_bash_completes_what_was_begun(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, typed: str, offered: set[str]
+) -> None:
+    bash = shutil.which("bash")
+    assert bash, "this test needs bash"
+    (tmp_path / "found.safetensors").touch()
+    cli.main(["completion", "bash"])
+    script = capsys.readouterr().out
+    function = re.search(r"^complete .*-F (\w+) rfkit$", script, re.MULTILINE)[1]
+    words = typed.split()
+    asked = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; {function}; "
+    asked += 'printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        [bash, "--norc", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert {line.strip() for line in done.stdout.splitlines()} == offered
+
+
+def test_completion_says_what_it_needs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rfkit._extras.find_spec", lambda name: None)
+    code, _, err = _run(capsys, "completion", "bash")
+    assert code == 2
+    assert err == 'rfkit: error: shtab not installed; pip install "rfkit[completion]" installs it.\n'
 
 
 def _raise(error: BaseException) -> None:

@@ -12,13 +12,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "rfkit"
 
 LEVELS = {
-    "_checks": 0, "_extras": 0, "_files": 0, "_version": 0,
+    "_checks": 0, "_extras": 0, "_files": 0, "_progress": 0, "_version": 0,
     "nn": 1, "hooks": 1, "data": 1, "metrics": 1, "cost": 1, "results": 1, "loading": 1,
     "models": 2, "plots": 2,
     "analysis": 3, "training": 3, "export": 3, "cli_arguments": 3, "cli_tables": 3,
     "paper": 4, "studies": 4, "explorer": 4, "bench": 4, "api_fields": 4,
-    "cli_advise": 5, "cli_rates": 5, "cli_calibrate": 5,
-    "api": 5, "api_removal": 5, "cli_removal": 6, "cli_sweep": 6, "cli_data": 5, "cli_fields": 5, "cli_speed": 5,
+    "api": 5, "api_removal": 5, "cli_advise": 5, "cli_calibrate": 5, "cli_completion": 5, "cli_data": 5, "cli_fields": 5,
+    "cli_rates": 5, "cli_removal": 6, "cli_speed": 5, "cli_sweep": 6,
     "cli": 7, "__init__": 7, "__main__": 8,
 }  # fmt: skip
 
@@ -44,6 +44,7 @@ FORBIDDEN = {
             "cli_advise",
             "cli_arguments",
             "cli_calibrate",
+            "cli_completion",
             "cli_data",
             "cli_fields",
             "cli_rates",

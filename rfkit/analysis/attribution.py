@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import unknown_name
+from rfkit._progress import Bar
 from rfkit.analysis.attribution_methods import (
     METHODS,
     chosen_method,
@@ -254,7 +254,7 @@ def _calls(scorer: SegmentationTarget, batch: Tensor) -> dict[str, int]:
 @contextmanager
 def _shown(scorer: SegmentationTarget, total: int | None, name: str, *, enabled: bool) -> Iterator[None]:
     """A bar that counts the images that go through the network, once that has taken a while."""
-    bar = tqdm(total=total, desc=name, unit="image", disable=not enabled, delay=_PATIENCE, leave=False)
+    bar = Bar(total=total, desc=name, unit="image", disable=not enabled, delay=_PATIENCE, leave=False)
     with bar, observe(scorer, scorer, lambda _name, inputs, _output: bar.update(len(inputs[0])) and None):
         yield
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from rfkit._progress import Bar
 from rfkit.analysis.image_stream import count_images, stream_images
 from rfkit.analysis.input_gradients import GradientSum, check_channels, input_gradient, unit_value
 from rfkit.analysis.outputs import Output, Reshape
@@ -107,7 +107,7 @@ def effective_rf(
         first = next(stream)
         fields = UnitFields(model, first.shape[1:], settings.output)
         passes = plan_passes(fields, names, settings, crop)
-        with tqdm(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
+        with Bar(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
             for batch in itertools.chain([first], stream):
                 for entry in passes:
                     _run(model, batch, entry, settings, fields)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import unknown_name
+from rfkit._progress import Bar
 from rfkit.analysis.effective import result_of
 from rfkit.analysis.find_branches import BranchBlock, find_branch_blocks
 from rfkit.analysis.image_stream import count_images, stream_images
@@ -35,7 +35,7 @@ from rfkit.analysis.untouched import untouched
 from rfkit.hooks import replace
 from rfkit.results.effective import EffectiveRF
 
-__all__ = ["branch_effective_rf"]
+__all__ = ["branch_effective_rf", "branch_labels", "gradient_through"]
 
 
 def branch_effective_rf(
@@ -95,7 +95,7 @@ def branch_effective_rf(
     with untouched(model):
         first = next(stream)
         found = _block(find_branch_blocks(model, first[:1]), block)
-        labels = _labels(model, found)
+        labels = branch_labels(model, found)
         with full_precision():
             fields = UnitFields(model, first.shape[1:], output)
             names = layer_names(model, layer or found.merge)
@@ -103,7 +103,7 @@ def branch_effective_rf(
                 raise ValueError(f"layer={layer!r} means {len(names)} layers: {', '.join(names[:4])}; name one.")
             (entry,) = plan_passes(fields, names, settings, crop)
             sums: dict[str, GradientSum] = {}
-            with tqdm(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
+            with Bar(total=count_images(images), desc="Effective RF", unit="image", disable=not progress) as bar:
                 for batch in itertools.chain([first], stream):
                     _run(model, batch, entry, settings, fields, labels, sums)
                     bar.update(len(batch))
@@ -134,8 +134,12 @@ def _block(blocks: list[BranchBlock], wanted: str | None) -> BranchBlock:
     return fitting[0]
 
 
-def _labels(model: nn.Module, block: BranchBlock) -> dict[str, str]:
-    """Name of each branch's convolution -> label."""
+def branch_labels(model: nn.Module, block: BranchBlock) -> dict[str, str]:
+    """Name of each branch's convolution -> label, "d3", with the name where two have one dilation.
+
+    Raises:
+        ValueError: a branch's convolution is not a module of its own, or two branches use the same.
+    """
     modules = dict(model.named_modules())
     counts = Counter(branch.dilation for branch in block.branches)
     labels = {}
@@ -188,14 +192,18 @@ def _run(
     name = sums["whole"].name
     sums["whole"].add(input_gradient(value, image, name=name, retain=True), value.detach())
     for branch, label in labels.items():
-        sums[label].add(_through(value, outputs[branch], image))
+        sums[label].add(gradient_through(value, outputs[branch], image))
     with replace(model, list(labels), lambda _name, _inputs, output: output.detach()):
         maps = maps_of(model, image, [layer.name], settings)[layer.name]
     sums["rest"].add(_or_zero(unit_value(maps, units, settings.channels), image))
 
 
-def _through(value: Tensor, middle: Tensor, image: Tensor) -> Tensor:
-    """The part of the gradient of the sum of `value` that passes through `middle`."""
+def gradient_through(value: Tensor, middle: Tensor, image: Tensor) -> Tensor:
+    """The part of the gradient of the sum of `value` with respect to `image` that passes through `middle`.
+
+    Raises:
+        ValueError: `value` does not depend on `middle`.
+    """
     (at,) = torch.autograd.grad(value.sum(), middle, retain_graph=True, allow_unused=True)
     if at is None:
         raise ValueError("layer: its unit does not depend on the block's branches; name the 1x1 convolution or later.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rfkit.analysis.find_branches import BranchBlock, find_branch_blocks
 from rfkit.hooks import find_layers
 
-__all__ = ["StagedBlock", "staged_blocks", "stages_of"]
+__all__ = ["StagedBlock", "published_stages", "staged_blocks", "stages_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def stages_of(
         ValueError: a name in `stages` matches nothing.
     """
     if stages is None:
-        holders = _published(model)
+        holders = published_stages(model)
     else:
         holders = {stage: list(find_layers(model, _listed(patterns))) for stage, patterns in stages.items()}
     found: list[str | None] = []
@@ -88,7 +88,8 @@ def _listed(patterns: str | Sequence[str]) -> list[str | nn.Module]:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _published(model: nn.Module) -> dict[str, list[str]]:
+def published_stages(model: nn.Module) -> dict[str, list[str]]:
+    """The stages that the model publishes, name -> full names of their blocks; none for other models."""
     probed = getattr(model, "probed_stages", None)
     if isinstance(probed, Mapping):
         return {str(stage): list(names) for stage, names in probed.items()}

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import check_choice, check_positive
+from rfkit._progress import Bar
 from rfkit.bench.backends import BACKENDS, PRECISIONS, Impossible, prepare
 from rfkit.bench.clock import Clock, Run, summarise, take_turns
 from rfkit.cost import multiply_adds, parameters
@@ -86,7 +86,7 @@ def benchmark(
         for height, width in sizes:
             image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(place)
             plan = _Plan(networks, tuple(itertools.product(networks, backends, precisions)), image)
-            with tqdm(disable=not progress, desc=f"{height}x{width}") as bar:
+            with Bar(disable=not progress, desc=f"{height}x{width}") as bar:
                 plan.prepare(bar, rounds=warmup + runs)
                 deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
                 timed = take_turns(plan.calls, runs=runs, warmup=warmup, deadline=deadline, after=bar.update)
@@ -102,7 +102,7 @@ class _Plan:
         self.calls: dict[_Way, tuple[Clock, Callable[[], object]]] = {}
         self.notes: list[str] = []
 
-    def prepare(self, bar: tqdm, *, rounds: int) -> None:
+    def prepare(self, bar: Bar, *, rounds: int) -> None:
         """Make everything ready to run, and note what cannot be."""
         # The size is a constant of compiled networks.
         torch.compiler.reset()

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64, UInt8
-from tqdm.auto import tqdm
 
 from rfkit._checks import data_error
 from rfkit._files import write_text
+from rfkit._progress import Bar
 from rfkit.data.dataset import Dataset
 from rfkit.data.parallel import completed
 
@@ -78,7 +78,7 @@ def fill(
     with path.open("r+b", buffering=0) as file:
         filling = _Filling(dataset, block, file.fileno(), journal)
         name = f"{dataset.name} {dataset.split}"
-        bar = tqdm(
+        bar = Bar(
             completed(filling.stored, noted, workers=workers),
             total=len(noted),
             desc=f"Checking what is there of {name}",
@@ -88,7 +88,7 @@ def fill(
         done = {index: found for index, found in bar if found == noted[index]}
         write_text(journal, "\n".join([fingerprint, *(_line(*item) for item in done.items())]) + "\n")
         left = [index for index in range(len(dataset)) if index not in done]
-        bar = tqdm(
+        bar = Bar(
             completed(filling.store, left, workers=workers),
             total=len(dataset),
             initial=len(done),

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from tqdm.auto import tqdm
 
 from rfkit._checks import DataError, check_choice
+from rfkit._progress import Bar
 from rfkit.data.dataset import IGNORE, SPLITS, Dataset
 from rfkit.data.decoding import read_image, read_label, verify
 from rfkit.data.frequencies import Tally, label_counts
@@ -108,7 +108,7 @@ def _check_split(dataset: Dataset, shared: Mapping[Path, str], *, progress: bool
     tally = Tally(dataset.num_classes)
     if not len(dataset) and not problems:
         problems.append(f"{dataset.root}: split {dataset.split!r} is empty")
-    bar = tqdm(
+    bar = Bar(
         completed(lambda index: _check_sample(dataset, index), range(len(dataset))),
         total=len(dataset),
         desc=f"Checking {dataset.name} {dataset.split}",

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from tqdm.auto import tqdm
+
+from rfkit._progress import Bar
 
 __all__ = ["IGNORE", "SPLITS", "Dataset", "InMemory", "Sample", "parts_of"]
 
@@ -174,4 +175,4 @@ def _decoded(dataset: Dataset, *, progress: bool) -> Iterator[Sample]:
     with ThreadPoolExecutor(workers) as pool:
         samples = pool.map(dataset.__getitem__, range(len(dataset)))
         label = f"Decoding {dataset.name} {dataset.split}"
-        yield from tqdm(samples, total=len(dataset), desc=label, unit="image", disable=not progress)
+        yield from Bar(samples, total=len(dataset), desc=label, unit="image", disable=not progress)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
-from tqdm.auto import tqdm
 
+from rfkit._progress import Bar
 from rfkit.data.dataset import IGNORE, Dataset
 
 __all__ = ["ClassFrequencies", "count_classes"]
@@ -106,6 +106,6 @@ def count_classes(dataset: Dataset, *, progress: bool = False) -> ClassFrequenci
     """
     tally = Tally(dataset.num_classes)
     label = f"Counting {dataset.name} {dataset.split}"
-    for sample in tqdm(dataset, total=len(dataset), desc=label, unit="image", disable=not progress):
+    for sample in Bar(dataset, total=len(dataset), desc=label, unit="image", disable=not progress):
         tally.add(label_counts(sample.label))
     return tally.result()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tqdm.auto import tqdm
 
 from rfkit._checks import DataError, check_choice, data_error
 from rfkit._files import write_text
+from rfkit._progress import Bar
 from rfkit.data.blocks import Block, fill
 from rfkit.data.dataset import SPLITS, Dataset
 from rfkit.data.opening import open_data, splits_of
@@ -127,7 +127,7 @@ def _table(dataset: Dataset, *, workers: int | None, progress: bool) -> dict[str
     """What `prepared.json` says of a split, before its frames are decoded."""
     frames = range(len(dataset))
     bar = {"total": len(frames), "desc": f"Listing {dataset.name} {dataset.split}", "disable": not progress}
-    found = dict(tqdm(completed(_lister(dataset), frames, workers=workers), unit="image", leave=False, **bar))
+    found = dict(Bar(completed(_lister(dataset), frames, workers=workers), unit="image", leave=False, **bar))
     sizes = [list(found[index][0]) for index in frames]
     files = [found[index][1] for index in frames]
     told = [dataset.name, dataset.split, list(dataset.classes), dataset.labelled, list(dataset.names), sizes, files]

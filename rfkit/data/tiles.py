@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
-from tqdm.auto import tqdm
 
+from rfkit._progress import Bar
 from rfkit.data.dataset import Dataset
 
 __all__ = ["ClassTiles", "find_tiles"]
@@ -65,7 +65,7 @@ def find_tiles(dataset: Dataset, *, progress: bool = False) -> ClassTiles:
     """
     found = [np.empty((0, 4))]
     label = f"Finding the classes of {dataset.name} {dataset.split}"
-    for index in tqdm(range(len(dataset)), desc=label, unit="image", disable=not progress):
+    for index in Bar(range(len(dataset)), desc=label, unit="image", disable=not progress):
         tiles = _of_label(dataset[index].label, dataset.num_classes)
         found.append(np.column_stack([np.full(len(tiles), index), tiles]))
     rows = np.concatenate(found)

@@ -16,14 +16,15 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
 
 from rfkit._checks import DataError, unknown_name
 from rfkit._files import write_bytes
+from rfkit._progress import Bar
 from rfkit.paper import sources
 from rfkit.paper.context import Context, MissingInput
+from rfkit.paper.gallery import write_gallery
 from rfkit.paper.manifest import FILE, Manifest, read_manifest, sha256
-from rfkit.plots.style import style
+from rfkit.plots.styles import style
 from rfkit.results.base import Result
 
 __all__ = ["FIGURES", "build"]
@@ -40,6 +41,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "fig8": "rfkit.paper.fig8_branch_weights",
         "fig8_dwrseg": "rfkit.paper.fig8_dwrseg",
         "probe_measures": "rfkit.paper.probe_measures",
+        "probe_blocks": "rfkit.paper.probe_blocks",
         "probe_removal": "rfkit.paper.probe_removal",
         "training": "rfkit.paper.training_curves",
         "calibration": "rfkit.paper.calibration",
@@ -71,7 +73,7 @@ def build(
     An entry is made anew if its code, the code it uses, its inputs, the seed or a version of a library changed, or a
     file of it is missing or was edited. Each becomes a PNG, a PDF and its data as CSV, a table also Markdown; all
     files of an entry are ready before the first is written. The same inputs give the same bytes. An error in one
-    entry does not keep the others from being built; see `Manifest.failures`.
+    entry does not keep the others from being built; see `Manifest.failures`. README.md and index.html show them all.
 
     Args:
         names: entries, keys of `FIGURES`; all if None.
@@ -89,7 +91,7 @@ def build(
     skipped = {name: reason for name, reason in old.skipped.items() if name in FIGURES}
     captions = {name: caption for name, caption in old.captions.items() if name in FIGURES}
     built, failures = [], {}
-    bar = tqdm(wanted, disable=not progress, desc="figures")
+    bar = Bar(wanted, disable=not progress, desc="figures")
     for name in bar:
         bar.set_postfix_str(name)
         try:
@@ -249,7 +251,7 @@ def _remove_orphans(out: Path, old: Manifest, files: Mapping[str, Any]) -> None:
 
 
 def _save(out: Path, manifest: Manifest) -> None:
-    """Write the index and the manifest where they differ from what is there."""
+    """Write the index, the manifest and the page where they differ from what is there."""
     index = _index(manifest).encode()
     if _hash_of(out / _INDEX) != sha256(index):
         write_bytes(out / _INDEX, index)
@@ -258,6 +260,7 @@ def _save(out: Path, manifest: Manifest) -> None:
         out / FILE
     ).exists():
         manifest.save(out)
+    write_gallery(out, names=FIGURES)
 
 
 def _index(manifest: Manifest) -> str:

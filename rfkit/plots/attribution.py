@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rfkit._checks import check_choice
-from rfkit.plots.style import SIGNED, signed_norm, style, wrapped
+from rfkit.plots.styles import SIGNED, signed_norm, style, wrapped
 from rfkit.results.attribution import Attribution
 
 __all__ = ["plot_attribution", "plot_attributions", "plot_distance_profile"]
@@ -114,7 +114,7 @@ def plot_attributions(
         titles: one for each; class and method by default.
         share_scale: whether all of them have one scale, which makes colours comparable; only for values of one unit.
         title: line above the figure.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
         **options: of `plot_attribution`.
 
     Returns:

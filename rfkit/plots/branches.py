@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rfkit._checks import unknown_name
 from rfkit.plots.distributions import BranchPanel, BranchPanels, distributions
-from rfkit.plots.style import dilation_colour, dilation_line, style, wrapped
+from rfkit.plots.styles import dilation_colour, dilation_line, style, wrapped
 from rfkit.results.branches import BranchStatistic, BranchWeights
 
 __all__ = ["plot_branch_pmf", "plot_branch_weights"]
@@ -62,7 +62,7 @@ def plot_branch_weights(
         log: logarithmic axis of the magnitudes.
         kind: "stages", one panel a stage; or "blocks", small multiples of all blocks.
         title: line above the figure: data, epochs, steps and seed of the training.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

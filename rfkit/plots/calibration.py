@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rfkit.plots.style import style, wrapped
+from rfkit.plots.styles import style, wrapped
 from rfkit.results.calibration import MEASURES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def plot_calibration(calibration: Calibration, *, columns: int = 4, title: str =
         calibration: what `rfkit.calibrate` returned.
         columns: panels side by side.
         title: line above the figure.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.plots.styles.style`.
 
     Returns:
         The figure, not shown or saved.
@@ -80,7 +80,7 @@ def plot_calibration_claims(calibration: Calibration, *, title: str = "", look: 
     Args:
         calibration: what `rfkit.calibrate` returned, with all of its runs.
         title: line above the figure.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.plots.styles.style`.
 
     Returns:
         The figure, not shown or saved.

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from rfkit._checks import check_positive
 from rfkit.plots.legends import legend_below, shortened
-from rfkit.plots.style import style, wrapped
+from rfkit.plots.styles import style, wrapped
 
 if TYPE_CHECKING:
     from rfkit.results.support import Support
@@ -93,7 +93,7 @@ def plot_coverage(
         supports: names (titles of the columns) -> supports, or supports alone.
         paths: whether the number of paths is drawn.
         title: line above the figure.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rfkit.plots.style import style
+from rfkit.plots.styles import style
 from rfkit.results.base import Table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def plot_curves(log: pd.DataFrame, *, title: str = "", look: str = "paper") -> F
         log: one row an epoch, columns epoch, loss, and, where known, learning_rate and miou (from 0 to 1, empty where
             it was not measured), as in the log.csv of a run.
         title: line above the figure.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.
@@ -70,7 +70,7 @@ def plot_runs(logs: Table, *, look: str = "paper") -> Figure:
 
     Args:
         logs: columns run (its name in the legend), epoch, loss and miou (0 to 1, None where it was not measured).
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
-from rfkit.plots.style import wrapped
+from rfkit.plots.styles import wrapped
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from rfkit.plots.depth import mark_strides, mark_unknown, name_stages
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rfkit._checks import check_positive
-from rfkit.plots.style import dilation_colour, dilation_line, style, wrapped
+from rfkit.plots.styles import dilation_colour, dilation_line, style, wrapped
 
 if TYPE_CHECKING:
     from rfkit.results.dilation_rates import RateTrajectory
@@ -51,7 +51,7 @@ def plot_rate_trajectories_by_stage(
         trajectory: what `rfkit.RateRecorder` recorded.
         title: line above the figure.
         columns: panels side by side, at most.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

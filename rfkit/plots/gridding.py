@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from rfkit._checks import check_positive
-from rfkit.plots.style import dilation_colour, style, wrapped
+from rfkit.plots.styles import dilation_colour, style, wrapped
 
 if TYPE_CHECKING:
     from rfkit.results.gridding import Gridding, GriddingLayer
@@ -78,7 +78,7 @@ def plot_griddings(
     Args:
         griddings: names (titles of the panels) -> results of `rfkit.gridding`, or results alone.
         title: line above the figure.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
-from rfkit.plots.style import SIGNED, dilation_colour, signed_norm, style, wrapped
+from rfkit.plots.styles import SIGNED, dilation_colour, signed_norm, style, wrapped
 
 if TYPE_CHECKING:
     from rfkit.results.branches import Ratio
@@ -159,7 +159,7 @@ def plot_learned_rates(
         notes: network -> a text below its rates.
         measure: of the probe, "weight" or "gain".
         reference_name: what the references are.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.plots.styles.style`.
 
     Returns:
         The figure, not shown or saved. Panels of the probe are missing where no network has one.

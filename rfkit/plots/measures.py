@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rfkit.plots.style import dilation_colour, wrapped
+from rfkit.plots.styles import dilation_colour, wrapped
 from rfkit.results.base import Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["plot_measures"]
+__all__ = ["plot_measures", "plot_measures_by_block"]
 
 _NAMES = {"weight": "|w|", "gain": "|w| · |γ|", "contribution": "contribution", "removal": "removal"}
 _RATIOS = ("weight", "gain", "contribution")
@@ -56,6 +56,53 @@ def plot_measures(measures: Result, *, groups: dict[str, list[str]], note: str =
     _legend(figure, groups, sorted(set(frame["dilation"])))
     if note:
         figure.supxlabel(wrapped(note, int(15.5 * figure.get_figwidth())), fontsize=plt.rcParams["font.size"] * 0.9)
+    return figure
+
+
+def plot_measures_by_block(measures: Result, *, title: str = "") -> Figure:
+    """Block by block the measures of each branch, a row a measure: beside d1, and last what is lost without it.
+
+    Args:
+        measures: a result with columns stage, block, branch, dilation, measure, value, low, high: rows of the blocks of
+            one network, without classes. Measures that have no row are left out.
+        title: line above the figure.
+    """
+    frame = measures.to_frame()
+    found = [name for name in _NAMES if name in set(frame["measure"])]
+    blocks = frame.drop_duplicates("block")[["stage", "block"]].reset_index(drop=True)
+    rates = sorted(set(frame["dilation"]))
+    figure, axes = plt.subplots(
+        len(found), 1, figsize=(7.2, 0.9 + 1.35 * len(found)), sharex=True, squeeze=False, layout="constrained"
+    )
+    for ax, measure in zip(axes[:, 0], found, strict=True):
+        ratio = measure in _RATIOS
+        ax.axhline(1 if ratio else 0, color=dilation_colour(1) if ratio else "0.6", linewidth=1, zorder=0)
+        for rate in rates[1:] if ratio else rates:
+            rows = frame[(frame["measure"] == measure) & (frame["dilation"] == rate)].set_index("block")
+            value, low, high = (
+                (1 if ratio else 100) * rows.reindex(blocks["block"])[name].to_numpy()
+                for name in ("value", "low", "high")
+            )
+            places = np.arange(len(blocks)) + 0.2 * (rates.index(rate) / max(len(rates) - 1, 1) - 0.5)
+            reach = np.maximum([value - low, high - value], 0)
+            ax.errorbar(places, value, yerr=reach, fmt="o", capsize=1.5, markersize=3.5, color=dilation_colour(rate))
+        ax.set_ylabel(f"{_NAMES[measure]}\nover d1" if ratio else "drop in mIoU\n(points)")
+        for last in blocks.groupby("stage", sort=False).tail(1).index[:-1]:
+            ax.axvline(last + 0.5, color="0.8", linewidth=0.8, zorder=0)
+    axes[-1, 0].set_xticks(range(len(blocks)), [name.rpartition(".")[2] for name in blocks["block"]])
+    axes[-1, 0].set_xlabel("block of the stage")
+    for stage, places in blocks.groupby("stage", sort=False).groups.items():
+        axes[0, 0].annotate(
+            str(stage), (float(np.mean(places)), 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
+            textcoords="offset points", ha="center",
+        )  # fmt: skip
+    handles = [
+        Line2D([], [], color=dilation_colour(rate), marker="o", markersize=4, label=f"d{rate}") for rate in rates
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(rates))
+    figure.align_ylabels()
+    if title:
+        figure.suptitle(title)
     return figure
 
 

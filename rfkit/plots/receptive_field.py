@@ -19,7 +19,7 @@ from rfkit._checks import check_positive
 from rfkit.plots.boxes import outline
 from rfkit.plots.legends import legend_below, shortened
 from rfkit.plots.levels import mass_levels, smoothed
-from rfkit.plots.style import SIGNED, style, wrapped
+from rfkit.plots.styles import SIGNED, style, wrapped
 from rfkit.plots.view import View, view_of
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def plot_effective_rfs(
         box: whether the theoretical receptive field is outlined.
         zoom: what a panel shows.
         title: line above the figure.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

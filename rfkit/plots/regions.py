@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rfkit._checks import check_choice
-from rfkit.plots.style import SIGNED, signed_norm, style, wrapped
+from rfkit.plots.styles import SIGNED, signed_norm, style, wrapped
 from rfkit.results.regions import RegionMap, RegionMaps
 
 __all__ = ["plot_region_map", "plot_region_maps"]
@@ -42,7 +42,7 @@ def plot_region_maps(
         title: line above the figure; `maps.note` if not given.
         caption: whether the rule by which channels were chosen is printed below.
         interpolation: matplotlib's, "nearest" shows units as they are, "bilinear" is smoother to look at.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

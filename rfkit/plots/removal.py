@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rfkit._checks import check_choice
-from rfkit.plots.style import SIGNED, dilation_colour, signed_norm, style, wrapped
+from rfkit.plots.styles import SIGNED, dilation_colour, signed_norm, style, wrapped
 from rfkit.results.base import Result
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def plot_branch_removal(removal: Result, *, kind: str = "drops", title: str = ""
         removal: a `BranchRemoval`, or any result whose frame has its columns.
         kind: "drops" for the drop in mIoU with its interval; "classes" for the drop in the IoU of each class.
         title: line above the figure: network, data, epochs, size, images.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.style`.
 
     Returns:
         The figure, not shown or saved.

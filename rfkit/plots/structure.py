@@ -14,7 +14,7 @@ from matplotlib.path import Path
 
 from rfkit.plots.diagram import Diagram, Edge, Node, Region
 from rfkit.plots.layout import CHIP, CIRCLE, DETAIL, LABEL, LINE, ROUNDS, SHEET, SHEETS, TITLE, Layout
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 
 __all__ = ["natural_size", "plot_structure", "plot_structures"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import check_positive, data_error
 from rfkit._files import write_bytes, write_text
+from rfkit._progress import Bar
 from rfkit.results.calibration import Calibration
 from rfkit.studies.calibration_runs import RATES, CalibrationRun, Schedule, calibration_network, measure_run, train_run
 
@@ -61,7 +61,7 @@ def calibrate(
     try:
         torch.set_num_threads(threads or former)
         rows = []
-        bar = tqdm(planned_runs(quick=quick), desc="Calibration", unit="run", disable=not progress)
+        bar = Bar(planned_runs(quick=quick), desc="Calibration", unit="run", disable=not progress)
         for run in bar:
             bar.set_postfix_str(run.name)
             rows += _rows(run, schedule, folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from tqdm.auto import tqdm
 
+from rfkit._progress import Bar
 from rfkit.analysis.branches import branch_weights
 from rfkit.analysis.ratios import branch_magnitudes
 from rfkit.data.dataset import Dataset
@@ -139,7 +139,7 @@ def learn_rates(
     ]
     if probe is not None:
         planned += [(f"{name}-probe-seed{seed}", seed, partial(prober, seed), given) for seed in seeds]
-    with tqdm(planned, desc=f"Learning the rates of {name}", unit="run", disable=not progress) as bar:
+    with Bar(planned, desc=f"Learning the rates of {name}", unit="run", disable=not progress) as bar:
         for folder, seed, build, fields in bar:
             bar.set_postfix_str(folder)
             _train(build(), Path(out) / folder, seed=seed, options=fields, **shared)

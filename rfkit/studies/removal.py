@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import check_choice, check_positive, data_error
+from rfkit._progress import Bar
 from rfkit.analysis.branch_removal import branch_means, weights_digest, without_branches
 from rfkit.analysis.untouched import untouched
 from rfkit.data.dataset import Dataset, Sample
@@ -117,7 +117,7 @@ def branch_removal(
     plan = _plan(means, level)
     with (
         untouched(model),
-        tqdm(total=len(indices), desc=_title(data, plan), unit="image", disable=not progress, leave=False) as bar,
+        Bar(total=len(indices), desc=_title(data, plan), unit="image", disable=not progress, leave=False) as bar,
         kept.saving(means),
     ):
         bar.update(kept.images)
@@ -171,7 +171,7 @@ class _Network:
         self, source: Any, *, stages: Mapping[str, str | Sequence[str]] | None, batch_size: int, progress: bool
     ) -> BranchMeans:
         total = len(source.indices) if isinstance(source, _Part) else None
-        with tqdm(total=total, desc="Means of branches", unit="image", disable=not progress, leave=False) as bar:
+        with Bar(total=total, desc="Means of branches", unit="image", disable=not progress, leave=False) as bar:
             images = self._seen(source, batch_size, bar) if isinstance(source, _Part) else source
             with self.autocast():
                 return branch_means(self.model, images, stages=stages, batch_size=batch_size)
@@ -180,7 +180,7 @@ class _Network:
         with self.autocast():
             return class_scores(self.model, images, size=self.size)
 
-    def _seen(self, source: _Part, batch_size: int, bar: tqdm[Any]) -> Iterator[Tensor]:
+    def _seen(self, source: _Part, batch_size: int, bar: Bar) -> Iterator[Tensor]:
         """The images of a data set as the network gets them to score it."""
         for samples in prefetch(sample_batches(source.data, source.indices, batch_size)):
             pixels = normalize(torch.stack([sample.image for sample in samples]).to(self.device))

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import check_choice, check_positive
+from rfkit._progress import Bar
 from rfkit.data.dataset import Dataset, Sample
 from rfkit.data.transforms import normalize, resample
 from rfkit.metrics import ConfusionMatrix
@@ -118,7 +118,7 @@ def evaluate(
     own = range(processes.rank, len(dataset), processes.count)
     with (
         _inference(model),
-        tqdm(total=len(own), desc=label, unit="image", disable=not progress, leave=False) as bar,
+        Bar(total=len(own), desc=label, unit="image", disable=not progress, leave=False) as bar,
     ):
         # The next images are read while the network runs.
         for samples in prefetch(sample_batches(dataset, own, batch_size)):

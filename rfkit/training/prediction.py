@@ -14,9 +14,9 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import nn
-from tqdm.auto import tqdm
 
 from rfkit._files import write_bytes
+from rfkit._progress import Bar
 from rfkit.data.cityscapes_labels import CITYSCAPES_CLASSES, CITYSCAPES_COLOURS
 from rfkit.data.classes import CAMVID_CLASSES, CAMVID_COLOURS, default_colours
 from rfkit.data.dataset import Dataset
@@ -121,7 +121,7 @@ def predict(
     labels: list[Path] = []
     overlays: list[Path] = []
     shares: list[np.ndarray] = []
-    for frame in tqdm(frames, desc="Predicting", unit="image", disable=not progress):
+    for frame in Bar(frames, desc="Predicting", unit="image", disable=not progress):
         image, name = frame.read(), f"{frame.name}.png"
         label, count = _label_map(model, image, size=size, device=device)
         if submission:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import datetime
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from rfkit._checks import data_error
+from rfkit._progress import Bar
 from rfkit.data.dataset import Dataset
 from rfkit.data.tiles import find_tiles
 from rfkit.models.weights import load_weights, save_weights
@@ -335,7 +334,7 @@ class Run:
             processes=self.processes,
         )
 
-    def _show(self, bar: tqdm, epoch: int) -> None:
+    def _show(self, bar: Bar, epoch: int) -> None:
         images = (self.step % self.steps_per_epoch or self.steps_per_epoch) * self.recipe.batch_size
         scored = [row["miou"] for row in self.log if not math.isnan(row["miou"])]
         parts = [
@@ -364,15 +363,13 @@ class Run:
         )
 
 
-def _bar(total: int, initial: int, *, enabled: bool) -> tqdm:
-    # A log file needs a line now and then, a person something that moves.
-    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(
+def _bar(total: int, initial: int, *, enabled: bool) -> Bar:
+    return Bar(
         total=total,
         initial=min(initial, total),
         desc="Training",
         unit="step",
-        mininterval=0.5 if watched else 30,
+        mininterval=0.5,
         disable=not enabled,
     )
 

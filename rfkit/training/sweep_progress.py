@@ -11,9 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from rfkit._files import write_text
+from rfkit._progress import Bar
 from rfkit.results.sweep import COLUMNS, SweepResults
 from rfkit.training.folder import LOCK
 from rfkit.training.locks import locked
@@ -69,9 +68,9 @@ class SweepProgress:
         """
         total = sum(run.last_epoch for run in self._work)
         left = len(self._plan.runs) - len(self._work)
-        with tqdm(
+        with Bar(
             total=total, initial=self._epochs(), desc=f"Sweep {self._plan.name}", unit="epoch",
-            disable=not self._progress, mininterval=0.5 if sys.stderr.isatty() else 30,
+            disable=not self._progress, mininterval=0.5,
         ) as bar:  # fmt: skip
             self._bar = bar
             if left:
@@ -148,7 +147,7 @@ class SweepProgress:
 
     def _say(self, text: str) -> None:
         if self._progress:
-            tqdm.write(text, file=sys.stderr)
+            Bar.write(text, file=sys.stderr)
 
     def _row(self, run: PlannedRun) -> dict[str, Any]:
         state, settings, recipe = self._state(run), run.run.settings, run.recipe

@@ -14,7 +14,7 @@ from rfkit.analysis.branches import branch_ratios, branch_weights, fig8_statisti
 from rfkit.data.opening import open_data
 from rfkit.models.registry import create_model
 from rfkit.models.weights import Card, save_weights
-from rfkit.paper import measured, probe_measures, probe_removal
+from rfkit.paper import measured, probe_blocks, probe_measures, probe_removal
 from rfkit.paper.context import Context, MissingInput
 from rfkit.paper.measured import probe as command
 from rfkit.results.base import Result
@@ -138,6 +138,15 @@ def test_figures_show_what_the_table_holds(table: Path, tmp_path: Path, monkeypa
     row = frame[(frame["measure"] == "removal") & (frame["stage"] == "stage2") & (frame["branch"] == "d3")].iloc[0]
     heights = [container[0].get_ydata()[0] for container in figure.axes[3].containers]
     assert 100 * row["value"] in heights
+    plt.close(figure)
+    by_block = probe_blocks.compute(context)
+    figure = probe_blocks.draw(by_block)
+    # Without removals of single blocks there are three rows; d3 and d5 stand beside d1.
+    assert [ax.get_ylabel().split("\n")[0] for ax in figure.axes] == ["|w|", "|w| · |γ|", "contribution"]
+    frame = by_block.to_frame()
+    of_d5 = frame[(frame["measure"] == "gain") & (frame["branch"] == "d5")]
+    np.testing.assert_allclose(figure.axes[1].containers[1][0].get_ydata(), of_d5["value"].to_numpy(float))
+    assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["0", "1", "0", "0"]
     plt.close(figure)
     classes = probe_removal.draw(probe_removal.compute(context))
     assert classes.axes[0].images[0].get_array().shape == (12, 9)

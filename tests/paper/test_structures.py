@@ -29,7 +29,7 @@ from rfkit.paper import (
 from rfkit.paper.context import Context
 from rfkit.paper.describe import describe
 from rfkit.plots.diagram import Diagram
-from rfkit.plots.style import dilation_colour, style
+from rfkit.plots.styles import dilation_colour, style
 from rfkit.results.base import Result
 
 

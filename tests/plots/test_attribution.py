@@ -12,7 +12,7 @@ from torch import nn
 
 from rfkit.api import plot_attribution as compute_and_draw
 from rfkit.plots.attribution import plot_attribution, plot_attributions, plot_distance_profile
-from rfkit.plots.style import SIGNED
+from rfkit.plots.styles import SIGNED
 from rfkit.results.attribution import Attribution
 
 

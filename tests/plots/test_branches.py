@@ -11,7 +11,7 @@ from matplotlib.patches import StepPatch
 
 from rfkit.plots.branches import plot_branch_pmf, plot_branch_weights
 from rfkit.plots.distributions import BranchPanels, cumulative, distributions
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.branches import BlockWeights, BranchStatistic, BranchWeights, Claim, Ratio
 
 

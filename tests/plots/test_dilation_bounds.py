@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from rfkit.plots.dilation_bounds import plot_dilation_bounds
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.dilation_bounds import DilationBound, DilationBounds
 
 

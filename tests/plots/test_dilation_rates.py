@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from rfkit.plots.dilation_rates import _apart, plot_rate_trajectories, plot_rate_trajectories_by_stage
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.dilation_rates import RateTrajectory
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from rfkit.plots.gridding import plot_gridding, plot_griddings, verdicts
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.gridding import Gridding, GriddingLayer
 
 

@@ -16,7 +16,7 @@ from rfkit.plots.learned_rates import (
     plot_learned_rates_by_block,
     plot_probe_by_block,
 )
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.results.learned_rates import LearnedRates, RateRun
 from rfkit.results.magnitudes import BranchMagnitudes

@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from rfkit.plots.levels import mass_levels, smoothed
 from rfkit.plots.profile import plot_effective_rf_profile
 from rfkit.plots.receptive_field import field_title, plot_effective_rf, plot_effective_rfs
-from rfkit.plots.style import SIGNED
+from rfkit.plots.styles import SIGNED
 from rfkit.plots.view import view_of
 from rfkit.results.box import Box
 from rfkit.results.effective import EffectiveRF

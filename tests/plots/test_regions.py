@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rfkit.plots.regions import plot_region_map, plot_region_maps
-from rfkit.plots.style import SIGNED
+from rfkit.plots.styles import SIGNED
 from rfkit.results.regions import RegionMap, RegionMaps
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rfkit.plots.removal import plot_branch_removal, plot_class_drops, plot_drops
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.removal import BranchRemoval, Removal
 
 CLASSES = ("sky", "road", "car")

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 from matplotlib import pyplot as plt
 
-from rfkit.plots.style import style
+from rfkit.plots.styles import style
 from rfkit.plots.tables import Sheet, markdown, plot_table, plot_table_figure
 
 SHEET = Sheet(

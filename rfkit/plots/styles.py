@@ -17,21 +17,23 @@ from rfkit._checks import check_choice, check_positive
 
 __all__ = ["DILATION_COLOURS", "SIGNED", "dilation_colour", "dilation_line", "signed_norm", "style", "wrapped"]
 
-# Paul Tol's "vibrant" and "muted" schemes, which stay apart under the common colour-vision deficiencies.
+# Cyan, blue and red are those of Paul Tol's "vibrant" scheme. The others were searched, so that any two of the table
+# are at least 21 apart in CIELAB, for normal vision and as simulated for protanopia, deuteranopia and tritanopia
+# (Machado, Oliveira and Fernandes, 2009); a test measures it.
 DILATION_COLOURS: Mapping[int, str] = MappingProxyType(
     {
         1: "#808080",  # gray
         2: "#33bbee",  # cyan
         3: "#0077bb",  # blue
-        4: "#882255",  # wine
+        4: "#662244",  # plum
         5: "#cc3311",  # red
-        6: "#ee3377",  # magenta
-        7: "#ee7733",  # orange
-        8: "#aa4499",  # purple
-        9: "#009988",  # teal
-        12: "#999933",  # olive
-        18: "#332288",  # indigo
-        24: "#117733",  # green
+        6: "#aa22ee",  # violet
+        7: "#eeaa00",  # amber
+        8: "#4422aa",  # indigo
+        9: "#aa8866",  # tan
+        12: "#aacc66",  # light green
+        18: "#882222",  # maroon
+        24: "#442266",  # dark violet
     }
 )
 
@@ -55,7 +57,13 @@ SIGNED = LinearSegmentedColormap.from_list(
 ).with_extremes(bad="#d9d9d9")
 """Colour map of signed values: blue negative, white zero, red positive. Use it with `signed_norm`."""
 
+# Points of the text. A figure for a paper is made in the size in which it is printed, so its text needs no scaling.
 _SIZES = {"paper": 8.0, "notebook": 10.0, "talk": 15.0}
+
+# Inches of one and of two columns of a paper, as in IEEE's format (88.9 and 182 mm); wider in step with the text
+# elsewhere, so that two columns fill a slide of 13.4 inches.
+_WIDTHS = {1: 3.5, 2: 7.16}
+_HEIGHTS = {1: 2.6, 2: 3.0}
 
 
 def dilation_colour(rate: float | int) -> str:
@@ -114,19 +122,30 @@ def wrapped(text: str, width: int) -> str:
 
 
 @contextmanager
-def style(name: str = "paper") -> Iterator[None]:
-    """Figures made inside the context have rfkit's look; matplotlib's settings are as before afterwards.
+def style(look: str = "paper", *, columns: int | None = None) -> Iterator[None]:
+    """A context in which figures have rfkit's look; matplotlib's settings are as before afterwards.
 
-    Fonts go into PDF as TrueType (type 42), and text in SVG stays text.
+    Nothing is changed outside the context, and importing rfkit changes no setting. PDF and PostScript embed their
+    fonts as TrueType (type 42), and text in SVG stays text. Figure-level functions of rfkit choose their own size and
+    take the look as an argument, `look="talk"`; this context is for your own figures and for functions that take `ax`.
 
     Args:
-        name: size of text and lines: "paper", "notebook" or "talk".
+        look: size of text and lines: "paper" (8 points), "notebook" (10) or "talk" (15).
+        columns: also make figures as wide as one or two columns of a paper, 3.5 or 7.16 inches at the size of text of
+            "paper" and wider in step with the text elsewhere, and fit labels into them; None leaves sizes alone.
 
     Raises:
-        ValueError: `name` is none of these.
+        ValueError: `look` or `columns` is none of these.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> with style("paper", columns=1):
+        ...     figure, ax = plt.subplots()
+        >>> figure.get_figwidth()
+        3.5
     """
-    check_choice("style", name, _SIZES)
-    size = _SIZES[name]
+    check_choice("look", look, _SIZES)
+    size = _SIZES[look]
     settings: dict[Any, Any] = {
         "font.family": "DejaVu Sans",
         "font.size": size,
@@ -150,5 +169,11 @@ def style(name: str = "paper") -> Iterator[None]:
         "ps.fonttype": 42,
         "svg.fonttype": "none",
     }
+    if columns is not None:
+        if columns not in _WIDTHS:
+            raise ValueError(f"columns={columns!r} is not allowed; allowed: 1, 2, or None for no size.")
+        scale = size / _SIZES["paper"]
+        settings["figure.figsize"] = (_WIDTHS[columns] * scale, _HEIGHTS[columns] * scale)
+        settings["figure.constrained_layout.use"] = True
     with mpl.rc_context(settings):
         yield

@@ -1,0 +1,74 @@
+"""What the panels draw, and where a click in them falls."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from explorer.networks import image, plain, small_dwrseg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rfkit.explorer.choice import PANELS
+from rfkit.explorer.findings import Findings
+from rfkit.explorer.panels import draw_panel, static_figure
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def findings() -> Findings:
+    return Findings(small_dwrseg(), image(64, 96))
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_is_a_picture_of_the_size_it_says(findings: Findings, name: str) -> None:
+    choice = findings.changed_choice(findings.start(), layer="stage3", unit=(1, 2))
+    before = dict(plt.rcParams)
+    panel = draw_panel(name, findings.get(name, choice), choice, findings)
+    assert dict(plt.rcParams) == before
+    assert plt.get_fignums() == []
+    picture = np.asarray(Image.open(io.BytesIO(panel.png)).convert("RGB"))
+    assert picture.shape[:2] == panel.size
+    # Nothing reaches the border of the picture, where it would be cut off.
+    for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+        assert (edge == 255).all()
+    assert panel.text
+
+
+def test_a_click_on_the_image_is_a_pixel_and_one_on_a_map_a_unit(findings: Findings) -> None:
+    choice = findings.changed_choice(findings.start(), layer="stage2", unit=(3, 4))
+    panel = draw_panel("map", findings.get("map", choice), choice, findings)
+    left, top, right, bottom = panel.frame
+    picture = np.asarray(Image.open(io.BytesIO(panel.png)).convert("RGB")).astype(int)
+    for row, column in ((0, 0), (3, 4), (7, 11)):
+        x = left + (column + 0.5) / 12 * (right - left)
+        y = top + (row + 0.5) / 8 * (bottom - top)
+        assert np.allclose(panel.place(x, y), (row, column), atol=1e-6)
+    # The marked unit is where the numbers say: green around it.
+    x, y = left + 4 / 12 * (right - left), top + 3.5 / 8 * (bottom - top)
+    around = picture[round(y * panel.size[0]), round(x * panel.size[1]) - 3 : round(x * panel.size[1]) + 4]
+    assert (np.abs(around - (0x11, 0x77, 0x33)).sum(axis=1) < 60).any()
+    box = draw_panel("box", findings.get("box", choice), choice, findings)
+    assert box.clickable
+    assert box.place(0.01, 0.5) is None
+    left, top, right, bottom = box.limits
+    assert left < 0
+    assert right > 95
+
+
+def test_the_static_figure_has_a_panel_each_and_says_what_is_missing() -> None:
+    findings = Findings(plain(), image())
+    figure = static_figure(findings, findings.start(), ("box", "effective", "region"))
+    assert isinstance(figure, Figure)
+    titles = [ax.get_title() for ax in figure.axes]
+    assert sum("theoretical field (TRF)" in title or "ERF" in title for title in titles) == 2
+    texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert any("no block with the steps" in text.replace("\n", " ") for text in texts)

@@ -1,0 +1,278 @@
+"""The explorer without a browser: what controls, clicks and keys do to the choice and to the panels."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from explorer.networks import Strange, image, plain, small_dwrseg, untouched_state
+from matplotlib.figure import Figure
+
+import rfkit
+from rfkit.explorer.choice import PANELS
+from rfkit.explorer.view import Explorer
+from rfkit.results.box import Box
+
+PATIENCE = 120.0
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Iterator[Explorer]:
+    made = rfkit.explore(small_dwrseg(), image(64, 96))
+    yield made
+    made.close()
+
+
+def _png(explorer: Explorer, name: str) -> bytes:
+    return explorer._slots[name]._picture.png
+
+
+def _changes(explorer: Explorer, name: str, do: Callable[[], None]) -> bool:
+    before = _png(explorer, name)
+    do()
+    assert explorer.wait(PATIENCE)
+    assert not explorer.errors
+    return _png(explorer, name) != before
+
+
+def test_it_opens_with_the_last_stage_and_its_pictures(explorer: Explorer) -> None:
+    assert explorer.choice.layer == "stage4"
+    assert explorer.shown == tuple(name for name in PANELS if name != "attribution")
+    assert all(_png(explorer, name).startswith(b"\x89PNG") for name in explorer.shown)
+    assert explorer._slots["attribution"].box.layout.display == "none"
+    assert explorer._of_attribution.layout.display == "none"
+    assert [row.layout.display for row in explorer.children] == ["flex", "flex", "flex", "none", "flex", "flex"]
+    assert "Ready." in explorer._status.value
+
+
+def test_a_click_on_the_image_picks_the_nearest_unit(explorer: Explorer) -> None:
+    explorer.choose(layer="stage2")
+    explorer.wait(PATIENCE)
+    left, top, right, bottom = explorer._panels["box"].frame
+    x0, y0, x1, y1 = explorer._panels["box"].limits
+    across, down = (70 - x0) / (x1 - x0), (20 - y0) / (y1 - y0)
+
+    def click() -> None:
+        picture = explorer._slots["box"]._picture
+        place = {"x": left + across * (right - left), "y": top + down * (bottom - top)}
+        picture._handle_custom_msg(place, [])
+
+    assert _changes(explorer, "effective", click)
+    assert explorer.choice.pixel == (20, 70)
+    assert explorer.choice.unit == rfkit.trace(small_dwrseg(), (3, 64, 96))["stage2"].unit(20, 70)
+    assert (explorer._row.value, explorer._column.value) == explorer.choice.unit
+
+
+def test_a_click_on_a_map_picks_that_unit(explorer: Explorer) -> None:
+    explorer.choose(layer="stage2", unit=(0, 0))
+    explorer.wait(PATIENCE)
+    left, top, right, bottom = explorer._panels["map"].frame
+    x, y = left + 7.5 / 12 * (right - left), top + 5.5 / 8 * (bottom - top)
+    assert _changes(explorer, "map", lambda: explorer._clicked("map")(x, y))
+    assert explorer.choice.unit == (5, 7)
+    # Outside of the axes nothing is meant.
+    explorer._clicked("map")(0.001, 0.001)
+    assert explorer.choice.unit == (5, 7)
+
+
+def test_a_click_on_a_region_map_picks_the_unit_there(explorer: Explorer) -> None:
+    explorer.choose(layer="stage3.1", unit=(0, 0))
+    explorer.wait(PATIENCE)
+    explorer._pick("region", (2.2, 3.4))
+    assert explorer.choice.unit == (2, 3)
+    explorer.choose(layer="stage2")
+    explorer.wait(PATIENCE)
+
+
+def test_sliders_and_arrow_keys_move_the_unit(explorer: Explorer) -> None:
+    explorer.choose(layer="stage2", unit=(2, 3))
+    explorer.wait(PATIENCE)
+
+    def slide() -> None:
+        explorer._row.value = 4
+
+    assert _changes(explorer, "box", slide)
+    assert explorer.choice.unit == (4, 3)
+    explorer._slots["map"]._picture._handle_custom_msg({"step": [0, -1]}, [])
+    assert explorer.choice.unit == (4, 2)
+    for _ in range(20):
+        explorer._step(0, -1)
+    assert explorer.choice.unit == (4, 0)
+    assert (explorer._row.max, explorer._column.max) == (7, 11)
+    explorer.wait(PATIENCE)
+
+
+def test_controls_change_layer_branch_channel_and_class(explorer: Explorer) -> None:
+    explorer._stage.value = "stage4"
+    assert explorer.choice.layer == "stage4"
+    explorer._layer.value = "stage4.2"
+    assert explorer._branch.options == ("all", "d1", "d3", "d5")
+    explorer.wait(PATIENCE)
+
+    def branch() -> None:
+        explorer._branch.value = "d5"
+
+    assert _changes(explorer, "effective", branch)
+    assert explorer._panels["effective"].text.endswith("pixels")
+    assert "through d5" in explorer._panels["effective"].text
+
+    def channel() -> None:
+        explorer._channel.value = "3"
+
+    assert _changes(explorer, "map", channel)
+    assert explorer.results()["effective"].channels == (3,)
+
+    def region_channel() -> None:
+        explorer._region.value = str(explorer._findings.region_channels("stage4.2") - 1)
+
+    assert _changes(explorer, "semantic", region_channel)
+    explorer._switches["attribution"].value = True
+    assert explorer._class.label == "predicted there"
+    assert explorer._of_attribution.layout.display == "flex"
+    explorer.wait(PATIENCE)
+
+    def other_class() -> None:
+        explorer._class.value = (explorer.results()["attribution"].class_index + 1) % 5
+
+    assert _changes(explorer, "attribution", other_class)
+    explorer._switches["attribution"].value = False
+    explorer._stage.value = "stage2"
+    assert (explorer.choice.branch, explorer._branch.disabled) == ("", True)
+    explorer.wait(PATIENCE)
+
+
+def test_what_was_seen_is_not_computed_again(explorer: Explorer) -> None:
+    explorer.choose(layer="stage2", unit=(1, 1), channel=None)
+    explorer.wait(PATIENCE)
+    first = _png(explorer, "effective")
+    explorer.choose(unit=(1, 2))
+    explorer.wait(PATIENCE)
+    calls: list[str] = []
+    with rfkit.hooks.observe(explorer._findings.model, "*", lambda name, _inputs, _output: calls.append(name)):
+        explorer.choose(unit=(1, 1))
+        explorer.wait(PATIENCE)
+    assert not calls
+    assert _png(explorer, "effective") == first
+
+
+def test_results_and_figure_are_those_of_the_choice(explorer: Explorer) -> None:
+    explorer.choose(layer="stage3", unit=(1, 2))
+    results = explorer.results()
+    assert isinstance(results["box"], Box)
+    assert results["effective"].units == ((1, 2),)
+    figure = explorer.figure()
+    assert isinstance(figure, Figure)
+    assert sum(bool(ax.get_title()) for ax in figure.axes) == len(explorer.shown)
+    assert explorer.wait(PATIENCE)
+
+
+def test_every_control_has_a_description_and_a_tooltip(explorer: Explorer) -> None:
+    controls = [
+        explorer._stage, explorer._layer, explorer._branch, explorer._channel, explorer._row, explorer._column,
+        explorer._region, explorer._class, explorer._where, explorer._method, *explorer._switches.values(),
+    ]  # fmt: skip
+    assert all(control.description and control.tooltip for control in controls)
+    assert len({control.description for control in controls}) == len(controls)
+    assert all(slot._picture.text for name, slot in explorer._slots.items() if name in explorer.shown)
+
+
+def test_an_older_result_is_not_shown(explorer: Explorer) -> None:
+    explorer.choose(layer="stage2", unit=(0, 5))
+    explorer.wait(PATIENCE)
+    shown = _png(explorer, "box")
+    older = explorer._worker.submit([], str, lambda *_: None)
+    explorer._worker.submit([], str, lambda *_: None)
+    explorer._receive(older, "box", Box(0, 0, 5, 5))
+    assert _png(explorer, "box") == shown
+
+
+def test_what_cannot_be_shown_is_one_line() -> None:
+    explorer = rfkit.explore(Strange(), image(), panels=["box", "map"], layer="output")
+    try:
+        assert "is unknown" in str(explorer.errors["box"])
+        assert "<p" in explorer._slots["box"]._text.value
+        assert explorer._slots["box"]._picture.layout.display == "none"
+        assert _png(explorer, "map")
+        explorer.choose(layer="body.2")
+        explorer.wait(PATIENCE)
+        assert not explorer.errors
+        assert explorer._slots["box"]._text.value == ""
+    finally:
+        explorer.close()
+
+
+def test_the_model_is_left_as_it_was_found() -> None:
+    model = plain().train()
+    before = untouched_state(model)
+    explorer = rfkit.explore(model, image(), panels=["box", "effective", "attribution"])
+    explorer.choose(pixel=(3, 4))
+    assert explorer.wait(PATIENCE)
+    explorer.close()
+    assert untouched_state(model) == before
+
+
+def test_new_weights_make_new_pictures() -> None:
+    explorer = rfkit.explore(plain(), image(), panels=["map"])
+    try:
+        with torch.no_grad():
+            explorer._findings.model[4].weight.mul_(torch.tensor([1.0, -3, 2, 5]).view(4, 1, 1, 1))
+        assert _changes(explorer, "map", lambda: explorer.choose(pixel=(3, 4)))
+    finally:
+        explorer.close()
+
+
+@pytest.mark.parametrize("missing", [{"anywidget"}, {"ipywidgets"}])
+def test_without_a_library(missing: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+
+    def absent(name: str, *rest: object) -> object:
+        return None if name in missing else find(name, *rest)
+
+    monkeypatch.setattr("rfkit.explorer.exploring.find_spec", absent)
+    monkeypatch.setattr("rfkit.explorer.view.find_spec", absent)
+    made = rfkit.explore(plain(), image(), panels=["box", "map"])
+    if missing == {"ipywidgets"}:
+        assert isinstance(made, Figure)
+        assert sum(bool(ax.get_title()) for ax in made.axes) == 2
+        return
+    before = made._slots["map"]._picture.value
+    assert before.startswith('<img alt="Feature map of 4')
+    made._row.value = 2
+    assert made.wait(PATIENCE)
+    assert made._slots["map"]._picture.value != before
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"panels": ["trf"]}, "panels='trf' is not known; allowed: box, map"),
+        ({"layer": "9"}, "layer='9' is not known"),
+        ({"pixel": (32, 0)}, r"pixel=\(32, 0\) is outside of the 32 x 48 pixels of the image"),
+    ],
+)
+def test_arguments_are_checked(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rfkit.explore(plain(), image(), **options)
+
+
+def test_a_class_of_pixels_is_not_one_of_the_image() -> None:
+    explorer = rfkit.explore(plain(), image(), panels=["attribution"], class_names=["a", "b", "c", "d"])
+    try:
+        explorer._where.value = "all predicted pixels"
+        assert explorer.wait(PATIENCE)
+        region = explorer.results()["attribution"].region
+        assert np.count_nonzero(region) > 1
+        assert [label for label, _ in explorer._class.options][1:] == ["a", "b", "c", "d"]
+    finally:
+        explorer.close()
