@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rfkit._checks import check_choice
-from rfkit.plots.style import dilation_colour, style, wrapped
+from rfkit.plots.styles import dilation_colour, style, wrapped
 
 if TYPE_CHECKING:
     from rfkit.results.advice import Advice, StageAdvice
@@ -84,7 +84,7 @@ def plot_stage_evidence(advice: Advice, stage: str, *, look: str = "paper", lege
     Args:
         advice: result of `rfkit.advise`.
         stage: name of the stage.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.plots.styles.style`.
         legend: whether to explain the marks below.
 
     Returns:
@@ -111,7 +111,7 @@ def plot_advice(advice: Advice, *, title: str | None = None, look: str = "paper"
     Args:
         advice: result of `rfkit.advise`.
         title: line above; by default network, data and the budget, without which the figure says nothing.
-        look: size of text, see `rfkit.plots.style.style`.
+        look: size of text, see `rfkit.plots.styles.style`.
 
     Returns:
         The figure, not shown or saved.

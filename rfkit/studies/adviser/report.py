@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from rfkit._files import write_text
 from rfkit._version import __version__
 from rfkit.plots.advice import plot_stage_evidence
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.advice import Advice, StageAdvice
 from rfkit.studies.adviser.blocks import PLAIN_TORCH
 from rfkit.studies.adviser.report_style import STYLE

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from rfkit.plots.advice import plot_advice, plot_branch_shares, plot_removal_costs, plot_stage_evidence
-from rfkit.plots.style import dilation_colour
+from rfkit.plots.styles import dilation_colour
 from rfkit.results.advice import Advice
 
 
