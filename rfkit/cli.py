@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rfkit
+from rfkit.cli_advise import add_advise
 from rfkit.cli_arguments import (
     DATA_NAMES,
     SPLITS,
@@ -135,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_branches(commands)
     add_calibrate(commands)
     add_removal(commands)
+    add_advise(commands)
     add_rf(commands)
     add_erf(commands)
     add_benchmark(commands)

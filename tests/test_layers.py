@@ -18,7 +18,7 @@ LEVELS = {
     "analysis": 3, "training": 3, "export": 3, "cli_arguments": 3, "cli_tables": 3,
     "paper": 4, "studies": 4, "explorer": 4, "bench": 4, "api_fields": 4,
     "api": 5, "api_removal": 5, "cli_calibrate": 5, "cli_completion": 5, "cli_data": 5, "cli_fields": 5,
-    "cli_rates": 5, "cli_removal": 6, "cli_speed": 5, "cli_sweep": 6,
+    "cli_advise": 5, "cli_rates": 5, "cli_removal": 6, "cli_speed": 5, "cli_sweep": 6,
     "cli": 7, "__init__": 7, "__main__": 8,
 }  # fmt: skip
 
@@ -41,6 +41,7 @@ FORBIDDEN = {
         for part in (
             "__init__",
             "cli",
+            "cli_advise",
             "cli_arguments",
             "cli_calibrate",
             "cli_completion",

@@ -13,7 +13,7 @@ from rfkit.hooks import find_layers, observe
 from rfkit.nn.branches import check_dilations
 from rfkit.nn.probe import CompetingBranches
 
-__all__ = ["probe"]
+__all__ = ["block_shapes", "block_stride", "probe", "target_blocks"]
 
 
 def probe(
@@ -51,14 +51,14 @@ def probe(
     Reference: Wei et al., DWRSeg, section 4.2.
     """
     rates = check_dilations(dilations)
-    targets = _targets(model, stages)
-    shapes = _measure(model, [name for names in targets.values() for name in names], input_size)
+    targets = target_blocks(model, stages)
+    shapes = block_shapes(model, [name for names in targets.values() for name in names], input_size)
     result = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         for name, (inputs, outputs) in shapes.items():
-            stride = _stride(name, inputs, outputs)
+            stride = block_stride(name, inputs, outputs)
             block = CompetingBranches(outputs[1], inputs[1], dilations=rates, stride=stride, region_ratio=region_ratio)
             reference = next(model.get_submodule(name).parameters(), None)
             if reference is not None:
@@ -69,7 +69,12 @@ def probe(
     return result
 
 
-def _targets(model: nn.Module, stages: Mapping[str, str | Sequence[str]] | None) -> dict[str, list[str]]:
+def target_blocks(model: nn.Module, stages: Mapping[str, str | Sequence[str]] | None) -> dict[str, list[str]]:
+    """Stage name -> full names of the blocks that `stages` means, as `probe` replaces them.
+
+    Raises:
+        ValueError: as for `probe`.
+    """
     if stages is None:
         known = getattr(model, "stages", None)
         if not known:
@@ -101,9 +106,14 @@ def _outermost(model: nn.Module, pattern: str) -> list[str]:
     return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
 
 
-def _measure(
+def block_shapes(
     model: nn.Module, names: Sequence[str], input_size: Sequence[int]
 ) -> dict[str, tuple[torch.Size, torch.Size]]:
+    """Block -> the shapes of the map that it takes and of the one that it returns, for an image of `input_size`.
+
+    Raises:
+        ValueError: a block is never called, or not from one N C H W map to another.
+    """
     shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
 
     def measure(name: str, inputs: tuple[Any, ...], output: Any) -> None:
@@ -127,7 +137,12 @@ def _measure(
     return {name: shapes[name] for name in names}
 
 
-def _stride(name: str, inputs: torch.Size, outputs: torch.Size) -> int:
+def block_stride(name: str, inputs: torch.Size, outputs: torch.Size) -> int:
+    """The stride with which block `name` makes a map of shape `outputs` from one of shape `inputs`.
+
+    Raises:
+        ValueError: there is no whole one, the same in height and width, with the size rounded up.
+    """
     for stride in range(1, 1 + min(inputs[2:])):
         if tuple(-(-side // stride) for side in inputs[2:]) == tuple(outputs[2:]):
             return stride

@@ -52,6 +52,7 @@ def train(
     progress: bool = True,
     tensorboard: bool = True,
     on_checkpoint: Callable[[Path], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
     **overrides: Any,
 ) -> RunResult:
     """Train a network into the folder `out`, or go on with the run that is there; the same call does both.
@@ -91,6 +92,7 @@ def train(
         progress: Whether to show bars.
         tensorboard: Whether to write TensorBoard events where tensorboard is installed.
         on_checkpoint: Called with the run folder after each checkpoint, for example to draw its log.
+        on_step: Called with the number of steps done after each step, for example to move a bar over several runs.
         **overrides: Fields of `Recipe` that take another value.
 
     Returns:
@@ -143,6 +145,7 @@ def train(
             checkpoint_minutes=checkpoint_minutes,
             progress=progress,
             on_checkpoint=on_checkpoint,
+            on_step=on_step,
             processes=processes,
         )
         with _alone_in(run.out, processes):

@@ -91,13 +91,14 @@ class Run:
         checkpoint_minutes: float,
         progress: bool,
         on_checkpoint: Callable[[Path], None] | None,
+        on_step: Callable[[int], None] | None = None,
         processes: Processes = ALONE,
     ) -> None:
         self.model, self.data, self.recipe, self.seed, self.device, self.out = model, data, recipe, seed, device, out
         self.workers, self.compile, self.processes = workers, compile, processes
         self.progress = progress and processes.first
         self.scored, self.evaluate_every = scored, evaluate_every
-        self.checkpoint_minutes, self.on_checkpoint = checkpoint_minutes, on_checkpoint
+        self.checkpoint_minutes, self.on_checkpoint, self.on_step = checkpoint_minutes, on_checkpoint, on_step
         self.steps_per_epoch = count_steps(data, recipe)
         self.total_steps = self.steps_per_epoch * recipe.epochs
         # What a checkpoint holds beside weights and optimiser.
@@ -172,6 +173,8 @@ class Run:
                         self._read_losses()
                     self.epoch_seconds = time.monotonic() - begun
                     self._show(bar, epoch)
+                    if self.on_step is not None:
+                        self.on_step(self.step)
                     if last:
                         self._end_epoch(epoch, events)
                     if pause:

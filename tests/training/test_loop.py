@@ -59,6 +59,14 @@ def test_learns(run: Run, patches: type) -> None:
     assert (result.steps, result.epochs, result.horizon_epochs) == (45, 15, 15)
 
 
+def test_each_step_is_told_also_after_an_interruption(run: Run, tmp_path: Path) -> None:
+    told: list[int] = []
+    run(epochs=3, stop_after=1, out=tmp_path, on_step=told.append)
+    assert told == [1, 2, 3]
+    run(epochs=3, out=tmp_path, on_step=told.append)
+    assert told == list(range(1, 10))
+
+
 def test_the_folder_holds_what_was_promised(run: Run, patches: type) -> None:
     result = run(evaluation=patches(count=4, split="val"), evaluate_every=2, clip_norm=1.0)
     out = result.out
