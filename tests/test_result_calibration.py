@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfkit._checks import DataError
-from rfkit.results.calibration import Calibration, interval, rank_correlation
+from rfkit.results.calibration import Calibration, interval
+from rfkit.results.ranks import rank_correlation
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))

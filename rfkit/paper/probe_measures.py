@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -10,8 +9,9 @@ from rfkit.paper import measured
 from rfkit.paper.context import Context, MissingInput
 from rfkit.plots.measures import plot_measures
 from rfkit.results.base import Table
+from rfkit.results.ranks import rank_correlation
 
-__all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw", "network_words", "rank_correlation", "read_measures"]
+__all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw", "network_words", "read_measures"]
 
 NAME = "probe_measures"
 CAPTION = (
@@ -78,12 +78,6 @@ def network_words(row: dict[str, object], seeds: str) -> str:
     names = ", ".join(seeds.split())
     epochs = f"{float(str(row['epochs'])):.0f} of {row['horizon_epochs']} epochs"
     return f"{row['width']}×{row['height']}, {epochs}, {kind} {names}"
-
-
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation; equal values share the mean of their ranks."""
-    ranks = [pd.Series(values).rank().to_numpy() for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _note(frame: pd.DataFrame, groups: dict[str, list[str]]) -> str:

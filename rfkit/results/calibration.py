@@ -11,11 +11,12 @@ import numpy as np
 from rfkit._checks import data_error, unknown_name
 from rfkit._files import write_text
 from rfkit.results.base import Table
+from rfkit.results.ranks import rank_correlation
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "MEASURES", "Calibration", "interval", "rank_correlation"]
+__all__ = ["COLUMNS", "MEASURES", "Calibration", "interval"]
 
 COLUMNS = (
     "run", "network", "kind", "distance", "needed", "seed", "smoothness", "rates", "steps", "batch_size",
@@ -243,26 +244,6 @@ class Calibration(Table):
             rows.append({"claim": claim, "case": case, "value": value, "low": low, "high": high, "runs": len(values),
                          "verdict": verdict})  # fmt: skip
         return pd.DataFrame(rows)
-
-
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation along the last axis, ties at their mean rank; NaN where all of either are equal.
-
-    Example:
-        >>> float(rank_correlation(np.array([1, 2, 3]), np.array([10, 30, 20])))
-        0.5
-    """
-    centred = []
-    for values in (one, other):
-        # Mean ranks by counting: samples are small, and a resampling asks for thousands of them at once.
-        below = (values[..., None, :] < values[..., :, None]).sum(axis=-1)
-        equal = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
-        ranks = below + (equal + 1) / 2
-        centred.append(ranks - ranks.mean(axis=-1, keepdims=True))
-    first, second = centred
-    scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
-    with np.errstate(invalid="ignore"):
-        return np.round((first * second).sum(axis=-1) / np.where(scale > 0, scale, np.nan), 12)
 
 
 def interval(

@@ -11,6 +11,7 @@ from rfkit.results.base import Result
 from rfkit.results.branches import Ratio
 from rfkit.results.dilation_rates import RateTrajectory
 from rfkit.results.magnitudes import BranchMagnitudes
+from rfkit.results.ranks import rank_correlation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,10 +210,11 @@ class LearnedRates(Result):
             raise ValueError(f"{len(table)} blocks have learned rates and a probe; a correlation needs 3.")
         pairs = table[["rate", "probe"]].to_numpy()
         drawn = np.random.default_rng(seed).integers(len(pairs), size=(resamples, len(pairs)))
-        values = np.array([_rank_correlation(pairs[rows]) for rows in drawn])
+        found = rank_correlation(pairs[:, 0], pairs[:, 1])
+        values = rank_correlation(*np.moveaxis(pairs[drawn], -1, 0))
         # Of a resample with a single block there is none.
         low, high = np.nanpercentile(values, (2.5, 97.5))
-        return Ratio("", "rank correlation", _rank_correlation(pairs), float(low), float(high))
+        return Ratio("", "rank correlation", float(found), float(low), float(high))
 
     def thinned(self, every: int) -> LearnedRates:
         """The same with every so many of the recorded steps, and the last one."""
@@ -260,15 +262,3 @@ class LearnedRates(Result):
             str(model), str(data), int(height), int(width), int(epochs), steps,
             tuple(places.loc[layers, "stage"].astype(str)), tuple(places.loc[layers, "block"].astype(str)), runs, probe,
         )  # fmt: skip
-
-
-def _rank_correlation(pairs: np.ndarray) -> float:
-    """Spearman's, of the two columns; NaN where one of them is constant."""
-    import pandas as pd
-
-    ranks = pd.DataFrame(pairs).rank().to_numpy()
-    spread = ranks.std(axis=0)
-    if not spread.all():
-        return float("nan")
-    centred = (ranks - ranks.mean(axis=0)) / spread
-    return float((centred[:, 0] * centred[:, 1]).mean())

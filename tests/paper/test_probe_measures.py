@@ -154,13 +154,6 @@ def test_figures_show_what_the_table_holds(table: Path, tmp_path: Path, monkeypa
     plt.close(classes)
 
 
-def test_the_rank_correlation_is_that_of_the_ranks() -> None:
-    assert probe_measures.rank_correlation(np.array([1.0, 2, 3]), np.array([1.0, 10, 100])) == pytest.approx(1)
-    # By hand: ranks 1, 2.5, 2.5, 4 and 2, 1, 3, 4.
-    found = probe_measures.rank_correlation(np.array([1.0, 2, 2, 3]), np.array([2.0, 1, 3, 4]))
-    assert found == pytest.approx(np.corrcoef([1, 2.5, 2.5, 4], [2, 1, 3, 4])[0, 1])
-
-
 def test_what_ships_says_how_it_was_trained() -> None:
     frame = probe_measures.read_measures()
     assert set(frame["measure"]) == {"weight", "gain", "contribution", "removal"}

@@ -126,14 +126,6 @@ def test_agreement_of_ranks_by_hand() -> None:
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["stage3", "stage4"]
 
 
-def test_rank_correlation_is_scipy_s_without_scipy() -> None:
-    from rfkit.results.learned_rates import _rank_correlation
-
-    pairs = np.array([[1, 5], [2, 6], [3, 7], [4, 8], [5, 7]], float)
-    # Known value, with a tie: Pearson's correlation of the ranks 1..5 and 1, 2, 3.5, 5, 3.5.
-    assert _rank_correlation(pairs) == pytest.approx(np.corrcoef([1, 2, 3, 4, 5], [1, 2, 3.5, 5, 3.5])[0, 1])
-    assert np.isnan(_rank_correlation(np.array([[1, 1], [1, 2]], float)))
-
 
 def test_a_row_a_network_and_no_panel_without_a_probe() -> None:
     figure = plot_learned_rates(
