@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rfkit.models.weights import Card
 from rfkit.paper.context import Context, MissingInput
 from rfkit.plots.curves import plot_runs
 from rfkit.results.base import Table
@@ -24,7 +25,7 @@ _COLUMNS = ("epoch", "step", "learning_rate", "loss", "miou")
 def compute(context: Context) -> Table:
     """The logs of the trainings at hand, one row an epoch.
 
-    Columns: `run` (network, data and seed), then `epoch`, `step`, `learning_rate`, `loss`, `miou` (0 to 1, None where
+    Columns: `run` (network, data, size and seed), then `epoch`, `step`, `learning_rate`, `loss`, `miou` (0 to 1, None where
     it was not measured; in a run's last row that of its weights file as it ships, which may have been taken in the
     middle of an epoch and then has a row of its own, without loss).
 
@@ -42,9 +43,14 @@ def compute(context: Context) -> Table:
                 # The weights were taken in the middle of an epoch.
                 frame.loc[len(frame), ["epoch", "step"]] = [card.epochs, card.steps]
             frame.loc[frame.index[-1], "miou"] = card.scores["miou"]
-        frame.insert(0, "run", f"{card.model}, {card.data} {card.split}, seed {card.seed}")
+        frame.insert(0, "run", f"{card.model}, {card.data} {card.split}{_size(card)}, seed {card.seed}")
         frames.append(frame.where(frame.notna(), None))
     return Table.from_frame(NAME, pd.concat(frames, ignore_index=True), caption=CAPTION)
+
+
+def _size(card: Card) -> str:
+    """The size trained on, in words; nothing if unknown."""
+    return f" at {card.size[1]}x{card.size[0]}" if len(card.size) == 2 else ""
 
 
 def draw(result: Table) -> Figure:

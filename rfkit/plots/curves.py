@@ -22,6 +22,8 @@ _RUNS = (
     ("#cc3311", (0, (5, 1.5))),
     ("#009988", (0, (1.2, 1.2))),
     ("#aa4499", (0, (6, 1.5, 1.2, 1.5))),
+    ("#ee7733", (0, (8, 2))),
+    ("#332288", (0, (3, 1, 1, 1, 1, 1))),
 )
 _LOSS, _RATE, _MIOU = "#333333", "#999933", "#0077bb"
 
@@ -99,7 +101,7 @@ def plot_runs(logs: Table, *, look: str = "paper") -> Figure:
             ax.set_xlim(left=0)
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         handles, names = left.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
+        figure.legend(handles, names, loc="outside lower center", ncols=min(2, len(names)))
     return figure
 
 
