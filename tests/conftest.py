@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import types
 from pathlib import Path
 
 import matplotlib
@@ -28,3 +30,10 @@ def camvid_root() -> Path:
     if not root:
         pytest.skip("RFKIT_CAMVID is not set: no real CamVid frames at hand")
     return Path(root)
+
+
+@pytest.fixture
+def notebook(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> pytest.CaptureFixture[str]:
+    """What is written in a notebook, where bars move from their start."""
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    return capsys

@@ -14,9 +14,11 @@ __all__ = ["CAPTION", "INPUTS", "NAME", "compute", "draw"]
 
 NAME = "training"
 CAPTION = (
-    "Training of the weights behind the figures. Left: mean loss of each epoch (cross-entropy of the hard pixels "
-    "alone, which stays high while the network learns). Right: mIoU on the test split, of which the last one counts; "
-    "it is that of the weights file. A run is finished where its learning rate reaches zero."
+    "Training of the weights that ship. Left: mean loss of each epoch: of DWRSeg and its probe the cross-entropy of "
+    "the hard pixels alone, which stays high while the network learns; of RegSeg and FRMNet that of all pixels, with "
+    "FRMNet's contrastive term, so that these do not compare with the others. Right: mIoU on the test split, of which "
+    "the last one counts; it is that of the weights file, at the size trained on. A run is finished where its "
+    "learning rate reaches zero."
 )
 INPUTS = ("logs", "weights:*")
 _COLUMNS = ("epoch", "step", "learning_rate", "loss", "miou")
@@ -25,7 +27,7 @@ _COLUMNS = ("epoch", "step", "learning_rate", "loss", "miou")
 def compute(context: Context) -> Table:
     """The logs of the trainings at hand, one row an epoch.
 
-    Columns: `run` (network, data, size and seed), then `epoch`, `step`, `learning_rate`, `loss`, `miou` (0 to 1, None where
+    Columns: `run` (in words), then `epoch`, `step`, `learning_rate`, `loss`, `miou` (0 to 1, None where
     it was not measured; in a run's last row that of its weights file as it ships, which may have been taken in the
     middle of an epoch and then has a row of its own, without loss).
 

@@ -484,14 +484,14 @@ def test_what_is_drawn_follows_from_the_seed(method: str, options: dict[str, int
     assert not np.allclose(one.values, other.values)
 
 
-def test_progress_is_shown_after_a_while(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_after_a_while(monkeypatch: pytest.MonkeyPatch, notebook: pytest.CaptureFixture[str]) -> None:
     attribute(net(), picture(), target=1, n_steps=4)
-    assert capsys.readouterr().err == ""
+    assert notebook.readouterr().err == ""
     monkeypatch.setattr("rfkit.analysis.attribution._PATIENCE", 0)
     attribute(net(), picture(), target=1, n_steps=4)
-    assert "integrated_gradients" in capsys.readouterr().err
+    assert "integrated_gradients" in notebook.readouterr().err
     attribute(net(), picture(), target=1, n_steps=4, progress=False)
-    assert capsys.readouterr().err == ""
+    assert notebook.readouterr().err == ""
 
 
 # Errors --------------------------------------------------------------------------------------------------------------

@@ -224,13 +224,13 @@ def test_a_sample_that_breaks_the_rules_is_a_problem() -> None:
     assert str(report).startswith("faulty: 1 class, 2 problems")
 
 
-def test_the_bar_names_the_split(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_names_the_split(root: Path, notebook: pytest.CaptureFixture[str]) -> None:
     check_data("folder", root)
-    shown = capsys.readouterr().err
+    shown = notebook.readouterr().err
     assert "Checking folder train" in shown
     assert "Checking folder val" in shown
     check_data("folder", root, progress=False)
-    assert capsys.readouterr().err == ""
+    assert notebook.readouterr().err == ""
 
 
 def test_scenes_are_checked_by_name() -> None:

@@ -310,15 +310,15 @@ def test_published_counts() -> None:
     assert [len(published.folders[split]) for split in ("train", "val", "test")] == [18, 3, 6]
 
 
-def test_the_command_checks(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_checks(root: Path, notebook: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", "--data", "cityscapes", "--root", str(root)]) == 0
-    shown = capsys.readouterr()
+    shown = notebook.readouterr()
     assert "19 classes, no problems, 6 warnings" in shown.out
     assert "Checking cityscapes train" in shown.err
     _label(root, "train", 0).unlink()
     _image(root, "train", 1).write_bytes(b"")
     assert main(["data", "check", "--data", "cityscapes", "--root", str(root)]) == 1
-    shown = capsys.readouterr()
+    shown = notebook.readouterr()
     assert "19 classes, 2 problems" in shown.out
     assert f"{_image(root, 'train', 0)}: image without label" in shown.out
     assert f"{_image(root, 'train', 1)}: is empty (0 bytes)" in shown.out

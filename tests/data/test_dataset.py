@@ -86,11 +86,11 @@ def test_a_damaged_file_is_an_error_while_decoding() -> None:
         InMemory(_Drawn([(2, 3)] * 4, broken=2), progress=False)
 
 
-def test_the_bar_names_the_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_names_the_data_set(notebook: pytest.CaptureFixture[str]) -> None:
     InMemory(_Drawn([(2, 3)] * 2), progress=True)
-    assert "Decoding drawn train" in capsys.readouterr().err
+    assert "Decoding drawn train" in notebook.readouterr().err
     InMemory(_Drawn([(2, 3)] * 2), progress=False)
-    assert capsys.readouterr().err == ""
+    assert notebook.readouterr().err == ""
 
 
 @pytest.mark.gpu

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from rfkit._checks import DataError
+from rfkit._progress import Bar
 from rfkit.data.dataset import Dataset
 from rfkit.models.weights import read_card
 from rfkit.studies.adviser.task import Task
@@ -42,7 +41,7 @@ def train_probes(task: Task, seeds: Sequence[int], *, progress: bool = True) -> 
     # Decoded once, not once for each training.
     data = _held(task, progress=progress)
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    with tqdm(
+    with Bar(
         total=len(seeds) * task.total_steps,
         initial=(len(seeds) - len(waiting)) * task.total_steps + sum(done.values()),
         unit="step",
@@ -69,7 +68,7 @@ def is_trained(task: Task, seed: int) -> bool:
     return card.horizon_epochs == task.recipe.epochs and card.epochs >= task.recipe.epochs
 
 
-def _train(task: Task, data: Dataset, seed: int, bar: tqdm, begun: int) -> None:
+def _train(task: Task, data: Dataset, seed: int, bar: Bar, begun: int) -> None:
     last = begun
 
     def moved(step: int) -> None:
