@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from rfkit._checks import check_choice
 from rfkit.plots.styles import dilation_colour, style, wrapped
 
 if TYPE_CHECKING:
-    from rfkit.results.advice import Advice, StageAdvice
+    from rfkit.results.advice import Advice, BranchEvidence, StageAdvice
 
 __all__ = ["plot_advice", "plot_branch_shares", "plot_removal_costs", "plot_stage_evidence"]
 
@@ -39,10 +40,9 @@ def plot_removal_costs(advice: Advice, stage: str, *, ax: Axes | None = None) ->
     ax = plt.gca() if ax is None else ax
     ax.axvspan(-0.5, 0.5, color="0.5", alpha=0.16, linewidth=0, label="_spare")
     ax.axvline(0, color="0.5", linewidth=0.8)
-    for row, dilation in enumerate(entry.tested):
-        for offset, branch in zip(_offsets(advice), advice.evidence(stage, dilation), strict=True):
-            value, low, high = (_POINTS * number for number in (branch.drop, branch.drop_low, branch.drop_high))
-            _mark(ax, row + offset, value, low, high, dilation)
+    for place, branch in _placed(advice, entry):
+        value, low, high = (_POINTS * number for number in (branch.drop, branch.drop_low, branch.drop_high))
+        _mark(ax, place, value, low, high, branch.dilation)
     _rows(ax, entry)
     ax.set_xlabel("cost of removing the rate (points of mIoU)")
     return ax
@@ -64,15 +64,13 @@ def plot_branch_shares(advice: Advice, stage: str, *, ax: Axes | None = None) ->
     """
     entry = _stage(advice, stage)
     ax = plt.gca() if ax is None else ax
-    for row, dilation in enumerate(entry.tested):
-        for offset, branch in zip(_offsets(advice), advice.evidence(stage, dilation), strict=True):
-            place = row + offset
-            _mark(ax, place, branch.weight, branch.weight_low, branch.weight_high, dilation)
-            ax.plot(
-                branch.gain, place, "o", markersize=6.5, fillstyle="none", color=dilation_colour(dilation),
-                label="_gain",
-            )  # fmt: skip
-            ax.plot(branch.initial, place, "|", markersize=9, color=plt.rcParams["text.color"], label="_initial")
+    for place, branch in _placed(advice, entry):
+        _mark(ax, place, branch.weight, branch.weight_low, branch.weight_high, branch.dilation)
+        ax.plot(
+            branch.gain, place, "o", markersize=6.5, fillstyle="none", color=dilation_colour(branch.dilation),
+            label="_gain",
+        )  # fmt: skip
+        ax.plot(branch.initial, place, "|", markersize=9, color=plt.rcParams["text.color"], label="_initial")
     _rows(ax, entry)
     ax.set_xlabel("share of the weights")
     return ax
@@ -150,10 +148,13 @@ def _stage(advice: Advice, name: str) -> StageAdvice:
     return next(stage for stage in advice.stages if stage.stage == name)
 
 
-def _offsets(advice: Advice) -> np.ndarray:
-    """Where the seeds lie within a row, the first at the top."""
+def _placed(advice: Advice, entry: StageAdvice) -> Iterator[tuple[float, BranchEvidence]]:
+    """What each training says of each tested rate, and where it stands: a row a rate, the first seed at its top."""
     count = len(advice.trainings)
-    return (np.arange(count) - (count - 1) / 2) * _SPREAD / max(count, 2)
+    offsets = (np.arange(count) - (count - 1) / 2) * _SPREAD / max(count, 2)
+    for row, dilation in enumerate(entry.tested):
+        for offset, branch in zip(offsets, advice.evidence(entry.stage, dilation), strict=True):
+            yield row + offset, branch
 
 
 def _mark(ax: Axes, place: float, value: float, low: float, high: float, dilation: int) -> None:
