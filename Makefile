@@ -1,48 +1,65 @@
+# make lab       JupyterLab with the notebooks
 # make figures   every figure and table that can be built from what ships, into figures/
 # make test      the tests
-# Both set up their own environment first, in .venv. `make help` lists the rest.
+# Each sets up its own environment first, in .venv. `make help` lists the rest.
 
 PYTHON ?= python3
 VENV ?= .venv
 # Passed to pip, for example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for torch without CUDA.
 PIP_ARGS ?=
-# Passed to pytest and to `rfkit figures`, for example TEST_ARGS="-k cli" or FIGURES_ARGS="fig8 --force".
+# Passed to JupyterLab, pytest and `rfkit figures`, for example TEST_ARGS="-k cli" or FIGURES_ARGS="fig8 --force".
+LAB_ARGS ?=
 TEST_ARGS ?=
 FIGURES_ARGS ?=
 
 RUN = $(VENV)/bin/python
 STAMP = $(VENV)/.rfkit-installed
+LAB_STAMP = $(VENV)/.rfkit-lab-installed
+EXTRAS = notebook,train,sweep,export,completion,dev
 DOCS_STAMP = $(VENV)/.rfkit-docs-installed
 
 # No display is needed, and a user's own matplotlib backend does not matter here.
 export MPLBACKEND = Agg
 
-.PHONY: help install figures test kill-test notebooks browser-test screenshots docs lint constraints clean distclean
+.PHONY: help install lab figures test kill-test notebooks browser-test screenshots docs lint constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
+	@echo 'make lab          open the notebooks in JupyterLab; installs less than the others'
 	@echo 'make figures      build every figure and table into figures/'
 	@echo 'make test         run the tests'
 	@echo 'make kill-test    kill training runs a hundred times, on one process and on two, and compare what they end with'
 	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
 	@echo 'make docs         build the documentation into docs/_build; a warning is an error'
 	@echo 'make browser-test run every notebook in JupyterLab, and drive the explorer; needs Chromium'
-	@echo 'make screenshots  the screenshots of the README, into docs/images; needs Chromium'
+	@echo 'make screenshots  the pictures of the README, into docs/images; needs Chromium'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make install      set up $(VENV) and nothing else'
 	@echo 'make constraints  write constraints.txt from $(VENV)'
 	@echo 'make clean        remove caches and build outputs; make distclean removes $(VENV) as well'
-	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) PIP_ARGS= TEST_ARGS= FIGURES_ARGS='
+	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) PIP_ARGS= LAB_ARGS= TEST_ARGS= FIGURES_ARGS='
 
 install: $(STAMP)
 
-# Running venv again on a half-made environment completes it.
-$(STAMP): pyproject.toml constraints.txt
+# Installs rfkit with these extras. Running venv again on a half-made environment completes it.
+define install-extras
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'rfkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[notebook,train,sweep,export,completion,dev]'
+	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e '.[$(1)]'
 	@touch $@
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	$(call install-extras,$(EXTRAS))
+	@touch $(LAB_STAMP)
+
+$(LAB_STAMP): pyproject.toml constraints.txt
+	$(call install-extras,notebook)
+
+# A notebook chooses its own backend.
+lab: $(LAB_STAMP)
+	env -u MPLBACKEND $(RUN) -m jupyterlab $(LAB_ARGS) notebooks/00_quickstart.ipynb
 
 figures: $(STAMP)
 	$(RUN) -m rfkit figures --out figures $(FIGURES_ARGS)
@@ -70,6 +87,7 @@ browser-test: $(STAMP)
 
 screenshots: $(STAMP)
 	$(RUN) docs/screenshots.py
+	$(RUN) docs/thumbnails.py
 
 lint: $(STAMP)
 	$(RUN) -m ruff check --output-format concise .

@@ -58,9 +58,13 @@ def test_conda_environment_installs_what_pyproject_lists() -> None:
 
 
 def test_make_installs_what_pyproject_lists() -> None:
-    listed = re.findall(r"-c constraints.txt -e '\.\[(.+)\]'", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    # Everything but what only `make docs` needs, which it installs itself.
-    assert [set(extras.split(",")) for extras in listed] == [set(EXTRAS) - {"docs"}, {"docs"}]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    everything = re.search(r"^EXTRAS = (.+)$", makefile, re.MULTILINE)
+    assert everything
+    # What only `make docs` needs, it installs itself.
+    assert set(everything[1].split(",")) == set(EXTRAS) - {"docs"}
+    assert re.findall(r"install-extras,(.+)\)$", makefile, re.MULTILINE) == ["$(EXTRAS)", "notebook"]
+    assert re.findall(r"-c constraints.txt -e '\.\[(.+)\]'", makefile) == ["$(1)", "docs"]
 
 
 def test_import_is_quick_and_loads_nothing_heavy() -> None:
@@ -92,7 +96,16 @@ def test_no_public_function_shares_its_name_with_a_module() -> None:
 
 def test_the_notebooks_are_there() -> None:
     names = [path.stem for path in NOTEBOOKS]
-    assert names[:4] == ["00_quickstart", "01_branch_weights", "02_region_maps", "03_train"]
+    assert [name[:3] for name in names] == [f"{number:02}_" for number in range(len(names))]
+    assert names[:2] == ["00_quickstart", "01_explore"]
+    first = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))
+    contents = "".join("".join(cell["source"]) for cell in first["cells"])
+    gallery = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in NOTEBOOKS[1:]:
+        assert f"]({path.name})" in contents, "the first notebook lists all others"
+    for path in NOTEBOOKS:
+        picture = f"docs/images/notebooks/{path.stem}.png"
+        assert f"({picture})](notebooks/{path.name})" in gallery, "the README's gallery links each from its picture"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
