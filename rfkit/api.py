@@ -81,7 +81,7 @@ def plot_branch_weights(
 
 def _training_of(card: Card) -> str:
     """What a figure must say of the training behind it."""
-    epochs = f"{card.epochs:g} of {card.horizon_epochs} epochs"
+    epochs = f"{card.epochs:.4g} of {card.horizon_epochs} epochs"
     return f"{card.model}, {card.data} {card.split}, {epochs}, {card.steps} steps, seed {card.seed}"
 
 

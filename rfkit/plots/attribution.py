@@ -91,7 +91,7 @@ def plot_attribution(
         )
     if colour_bar:
         how = {"sum": "", "abs": ", |sizes| added", "max": ", largest size"}[reduce]
-        unit = f" [{attribution.unit}]" if attribution.unit else ""
+        unit = f" ({attribution.unit})" if attribution.unit else ""
         _colour_bar(ax, values, norm, f"attribution{how}{unit}")
     return ax
 
@@ -207,7 +207,7 @@ def plot_distance_profile(
     if area:
         ax.plot([], [], "--", color="0.5", lw=0.8, label="spread evenly over the image")
     kind = "" if metric == "euclidean" else ", larger of rows and columns"
-    ax.set(xlabel=f"distance from the region [pixels{kind}]", ylabel="share of |attribution| within it")
+    ax.set(xlabel=f"distance from the region (px{kind})", ylabel="share of |attribution| within it")
     ax.set(xlim=(0, None), ylim=(0, 1.02))
     # Above the frame, because curves may run anywhere in it.
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)

@@ -200,7 +200,9 @@ def _draw(ax: Axes, panel: BranchPanel, log: bool, *, small: bool = False) -> Ax
         ax.xaxis.set_major_locator(MaxNLocator(3 if small else 5))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     ax.set_xlim((panel.edges[0], panel.edges[-1]))
-    ax.set_ylim(bottom=0)
+    # Not by the last bin of the network before training: it holds everything larger, and may dwarf the rest.
+    shares = [panel.initial[:-1], *(branch.probability for branch in panel.branches)]
+    ax.set_ylim(0, 1.05 * max(float(share.max(initial=0.0)) for share in shares))
     ax.yaxis.set_major_locator(MaxNLocator(3 if small else 5))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     right.set_ylim(0, 1)

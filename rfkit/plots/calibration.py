@@ -61,8 +61,8 @@ def plot_calibration(calibration: Calibration, *, columns: int = 4, title: str =
         for ax in list(axes.flat)[len(shown) :]:
             ax.remove()
         for ax in axes[-1]:
-            ax.set_xlabel("rate needed (pixels)")
-        figure.supylabel("what the measure says (rate or radius, pixels)", fontsize=plt.rcParams["font.size"])
+            ax.set_xlabel("rate needed (px)")
+        figure.supylabel("what the measure says (rate or radius, px)", fontsize=plt.rcParams["font.size"])
         figure.legend(handles=_handles(readings), loc="outside lower center", ncols=4, columnspacing=1.2)
         if title:
             figure.suptitle(wrapped(title, 100))

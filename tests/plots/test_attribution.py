@@ -54,7 +54,7 @@ def test_signed_colours_over_the_pale_image_with_the_region_outlined() -> None:
     assert corners.min(axis=0).tolist() == [4.5, 9.5]
     assert corners.max(axis=0).tolist() == [14.5, 19.5]
     assert ax.get_title() == "Car · integrated gradients"
-    assert ax.figure.axes[1].get_ylabel() == "attribution [logits]"
+    assert ax.figure.axes[1].get_ylabel() == "attribution (logits)"
     assert not ax.texts
 
 
@@ -159,7 +159,7 @@ def test_the_distance_profile_is_that_of_the_result(metric: str) -> None:
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts == [f"Car · integrated gradients: 50 % within {far:.0f} px", "spread evenly over the image"]
     kind = ", larger of rows and columns" if metric == "chebyshev" else ""
-    assert ax.get_xlabel() == f"distance from the region [pixels{kind}]"
+    assert ax.get_xlabel() == f"distance from the region (px{kind})"
     assert ax.get_ylabel() == "share of |attribution| within it"
 
 

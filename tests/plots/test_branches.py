@@ -93,6 +93,14 @@ def test_before_training_is_one_thin_dashed_line_and_in_the_legend() -> None:
     assert len(plot_branch_weights(weights()).legends[0].get_texts()) == 4
 
 
+def test_what_lies_beyond_the_axis_before_training_does_not_flatten_the_bars() -> None:
+    figure = plot_branch_weights(weights(), initial=weights(seed=1, scale=50.0))
+    highest = max(bar.get_data().values.max() for bar in filled(figure.axes[0]))
+    (line,) = [patch for patch in figure.axes[0].patches if patch.get_label() == "initial"]
+    assert line.get_data().values[-1] > 5 * highest
+    assert figure.axes[0].get_ylim()[1] == pytest.approx(1.05 * highest)
+
+
 def test_nothing_lies_on_anything_else() -> None:
     statistic = BranchStatistic("weight", (), (Claim("stage2", "d1/d3 and d1/d5 above 1.5", "fails", ()),), 600, 10, 0)
     for stages in (("a",), ("stage2", "stage3"), ("stage2", "stage3", "stage4")):
