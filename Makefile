@@ -41,8 +41,8 @@ help:
 
 install: $(STAMP)
 
-# Installs rfkit with these extras. Running venv again on a half-made environment completes it. A new pip is faster; and what is
-# imported is compiled then, rather than every file of every package now, which takes longer than all the rest.
+# Installs rfkit with these extras. Running venv again on a half-made environment completes it. A new pip is faster, and
+# files are compiled when they are imported: compiling all of every package here takes longer than all the rest.
 define install-extras
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'rfkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
