@@ -17,7 +17,9 @@ import torch
 
 from rfkit.data.scenes import Scenes
 from rfkit.explorer.choice import PANELS, Choice
+from rfkit.explorer.choosing import changed_choice, first_choice
 from rfkit.explorer.findings import Findings
+from rfkit.explorer.menu import Menu
 from rfkit.explorer.panels import draw_panel
 from rfkit.models.registry import create_model
 
@@ -29,7 +31,7 @@ def measure(findings: Findings, choice: Choice) -> dict[str, tuple[float, float]
         # Attribution is switched off at first, and RR and SR are those of the layer whatever the unit.
         if name not in ("attribution", "region", "semantic"):
             begun, used = time.perf_counter(), time.process_time()
-            draw_panel(name, findings.get(name, choice), choice, findings)
+            draw_panel(name, findings.get(name, choice), choice, findings.menu)
             found[name] = (time.perf_counter() - begun, time.process_time() - used)
     return found
 
@@ -44,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     height, width = options.size
     model = create_model(options.model, num_classes=11, seed=0).eval()
-    findings = Findings(model, Scenes("test", size=(height, width), length=1)[0].image)
-    first = findings.start(layer=options.layer)
+    menu = Menu(model, Scenes("test", size=(height, width), length=1)[0].image)
+    findings = Findings(menu)
+    first = first_choice(menu, layer=options.layer)
     places = torch.randint(0, height * width, (options.turns + 1,), generator=torch.Generator().manual_seed(0))
-    choices = [findings.changed_choice(first, pixel=divmod(int(place), width)) for place in places]
+    choices = [changed_choice(menu, first, pixel=divmod(int(place), width)) for place in places]
     print(f"{options.model}, {width}x{height}, {options.layer}, torch {torch.__version__}, ", end="")
     print(f"{torch.get_num_threads()} threads; medians over {options.turns} units, in ms (and of processor time)")
     for label in ("new unit", "seen before"):

@@ -61,7 +61,9 @@ def explore(
         FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
     """
     from rfkit.data.opening import open_image
+    from rfkit.explorer.choosing import first_choice
     from rfkit.explorer.findings import Findings
+    from rfkit.explorer.menu import Menu
     from rfkit.explorer.panels import static_figure
     from rfkit.explorer.worker import Worker
 
@@ -69,10 +71,11 @@ def explore(
         check_choice("panels", name, PANELS)
     worker = Worker()
     names = None if class_names is None else tuple(class_names)
-    findings = Findings(model, open_image(image), output=output, class_names=names, watch=worker.watch)
-    choice = findings.start(layer=layer, pixel=pixel)
+    menu = Menu(model, open_image(image), output=output, class_names=names)
+    findings = Findings(menu, watch=worker.watch)
+    choice = first_choice(menu, layer=layer, pixel=pixel)
     if panels is None:
-        absent = ("attribution", *(() if findings.region_channels(choice.layer) else _STEPS))
+        absent = ("attribution", *(() if menu.region_channels(choice.layer) else _STEPS))
         panels = [name for name in PANELS if name not in absent]
     shown = tuple(name for name in PANELS if name in panels)
     if find_spec("ipywidgets") is None:

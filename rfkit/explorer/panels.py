@@ -18,6 +18,7 @@ from matplotlib.patheffects import Normal, withStroke
 
 from rfkit.explorer.choice import PANELS, Choice
 from rfkit.explorer.findings import Findings
+from rfkit.explorer.menu import Menu
 from rfkit.plots.attribution import plot_attribution
 from rfkit.plots.boxes import plot_box
 from rfkit.plots.coverage import plot_support
@@ -91,9 +92,9 @@ class Panel:
         return top + down * (bottom - top), left + across * (right - left)
 
 
-def draw_panel(name: str, found: Any, choice: Choice, findings: Findings) -> Panel:
+def draw_panel(name: str, found: Any, choice: Choice, menu: Menu) -> Panel:
     """The picture of one result."""
-    height, width = _shape(name, found, findings)
+    height, width = _shape(name, found, menu)
     space = _SPACES[name]
     tall = min(max(_AXES * height / width, 0.9), 1.4 * _AXES)
     # Margins are fixed rather than fitted, which would take longer than drawing does.
@@ -104,7 +105,7 @@ def draw_panel(name: str, found: Any, choice: Choice, findings: Findings) -> Pan
         figure = Figure(figsize=size, dpi=_DOTS)
         canvas = FigureCanvasAgg(figure)
         ax = figure.add_axes(rectangle)
-        text = _DRAW[name](ax, found, choice, findings)
+        text = _DRAW[name](ax, found, choice, menu)
         file = io.BytesIO()
         # Compressed quickly: it travels no farther than to the browser.
         canvas.print_png(file, pil_kwargs={"compress_level": 1})
@@ -120,11 +121,11 @@ def draw_panel(name: str, found: Any, choice: Choice, findings: Findings) -> Pan
     )
 
 
-def draw_panels(found: Mapping[str, Any], choice: Choice, findings: Findings) -> Figure:
+def draw_panels(found: Mapping[str, Any], choice: Choice, menu: Menu) -> Figure:
     """All results in one figure, those that are exceptions as a line of text."""
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
-    height, width = findings.picture.shape[:2]
+    height, width = menu.picture.shape[:2]
     with style("notebook"):
         figure = plt.figure(
             figsize=(4.4 * columns, (3.2 * height / width + 1.75) * rows), layout="constrained"
@@ -135,7 +136,7 @@ def draw_panels(found: Mapping[str, Any], choice: Choice, findings: Findings) ->
                 ax.set_axis_off()
                 ax.text(0.5, 0.5, wrapped(f"{PANELS[name]}: {result}", 40), ha="center", va="center", color="0.3")
             else:
-                _DRAW[name](ax, result, choice, findings)
+                _DRAW[name](ax, result, choice, menu)
         for ax in axes[len(found) :]:
             ax.remove()
     return figure
@@ -149,10 +150,10 @@ def static_figure(findings: Findings, choice: Choice, names: tuple[str, ...]) ->
             found[name] = findings.get(name, choice)
         except (ValueError, RuntimeError) as error:
             found[name] = error
-    return draw_panels(found, choice, findings)
+    return draw_panels(found, choice, findings.menu)
 
 
-def _shape(name: str, found: Any, findings: Findings) -> tuple[int, int]:
+def _shape(name: str, found: Any, menu: Menu) -> tuple[int, int]:
     """Height and width of what is drawn, in any unit."""
     if name == "map":
         return found.shape
@@ -160,38 +161,38 @@ def _shape(name: str, found: Any, findings: Findings) -> tuple[int, int]:
         return found.region.shape
     if name == "support":
         return found.box.height, found.box.width
-    return findings.picture.shape[0], findings.picture.shape[1]
+    return menu.picture.shape[0], menu.picture.shape[1]
 
 
 # -- one function a panel: draws, and says what is there ---------------------------------------------------------------
 
 
-def _draw_box(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
-    place = findings.place(choice.layer).pixel(*choice.unit)
-    plot_box(findings.picture, found, unit_pixel=place, beyond=0.15, ax=ax)
+def _draw_box(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
+    place = menu.place(choice.layer).pixel(*choice.unit)
+    plot_box(menu.picture, found, unit_pixel=place, beyond=0.15, ax=ax)
     text = f"{_unit(choice)} sees {found}"
     ax.set_title(f"{PANELS['box']}\n{_unit(choice)}")
     return text
 
 
-def _draw_map(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_map(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     _image(ax, found, choice.unit)
     channel = "mean over channels" if choice.channel is None else f"channel {choice.channel}"
     ax.set_title(f"{PANELS['map']}: {shortened(choice.layer, 20)}\n{channel}")
     return f"{PANELS['map']} of {choice.layer}, {channel}, value {found[choice.unit]:.3g} at unit {choice.unit}"
 
 
-def _draw_support(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_support(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     plot_support(found, ax=ax)
     ax.set_title(f"{PANELS['support']}\n{ax.get_title().splitlines()[-1]}")
     return f"{_unit(choice)} is reached by {100 * found.coverage:.1f} % of the pixels of its box"
 
 
-def _draw_effective(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_effective(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     # The whole image, so that panels can be compared, unless the field would be a speck in it; two contours, because
     # each costs time.
     sides = (1.0, 1.0) if found.box is None else (found.box.height, found.box.width)
-    small = max(side / length for side, length in zip(sides, findings.picture.shape[:2], strict=True)) < _SPECK
+    small = max(side / length for side, length in zip(sides, menu.picture.shape[:2], strict=True)) < _SPECK
     plot_effective_rf(found, ax=ax, contours=(0.5, 0.95), zoom=small and found.box is not None)
     ax.figure.axes[-1].set_ylabel("|gradient| / its largest, log scale")
     through = f" through {choice.branch}" if choice.branch else ""
@@ -200,15 +201,15 @@ def _draw_effective(ax: Axes, found: Any, choice: Choice, findings: Findings) ->
     return f"effective field of {_unit(choice)}{through}: 95 % of its mass in a square of {side:.0f} pixels"
 
 
-def _draw_region(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_region(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     return _step(ax, found, "RR", found.region)
 
 
-def _draw_semantic(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_semantic(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     return _step(ax, found, "SR", found.semantic)
 
 
-def _draw_attribution(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_attribution(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     plot_attribution(found, ax=ax, title="")
     ax.set_title(f"{PANELS['attribution']}\n{wrapped(found.title, _LETTERS)}")
     return f"attribution of {found.title}, score {found.score:.3g}"

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from rfkit.explorer.cells import Cells
 from rfkit.explorer.choice import METHODS, PANELS, Choice
+from rfkit.explorer.choosing import changed_choice
 from rfkit.explorer.findings import Findings
 from rfkit.explorer.panels import Panel, draw_panel, draw_panels
 from rfkit.explorer.worker import Request, Worker
@@ -38,7 +39,7 @@ class Explorer(widgets.VBox):
     def __init__(self, findings: Findings, worker: Worker, choice: Choice, shown: Sequence[str]) -> None:
         self.choice, self.shown = choice, tuple(shown)
         self.errors: dict[str, Exception] = {}
-        self._findings, self._worker = findings, worker
+        self._findings, self._menu, self._worker = findings, findings.menu, worker
         self._cells = Cells(worker)
         self._drawn: dict[str, Any] = {}
         self._panels: dict[str, Panel] = {}
@@ -63,7 +64,7 @@ class Explorer(widgets.VBox):
 
     def figure(self) -> Figure:
         """The panels that are switched on, as one figure of matplotlib."""
-        return draw_panels(self.results(), self.choice, self._findings)
+        return draw_panels(self.results(), self.choice, self._menu)
 
     def choose(self, **changes: Any) -> None:
         """Look at something else: `choose(layer="stage3", unit=(4, 7))`, any field of `rfkit.explorer.choice.Choice`.
@@ -74,7 +75,7 @@ class Explorer(widgets.VBox):
             ValueError: there is no such layer, unit, pixel, channel, branch, class or method.
             TypeError: `Choice` has no such field.
         """
-        self._change(self._findings.changed_choice(self.choice, **changes))
+        self._change(changed_choice(self._menu, self.choice, **changes))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the panels are computed; False if that took longer than `timeout` seconds."""
@@ -89,8 +90,8 @@ class Explorer(widgets.VBox):
     # -- controls ------------------------------------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        findings = self._findings
-        self._stage = _dropdown("Stage", "Stage, or module of the network", tuple(findings.stages))
+        menu = self._menu
+        self._stage = _dropdown("Stage", "Stage, or module of the network", tuple(menu.stages))
         self._layer = _dropdown("Block", "Block of the stage, or layer of the module", ())
         self._branch = _dropdown("Branch", "Branch through which the ERF flows, and of RR and SR", (_ALL,))
         self._channel = _dropdown("Channel", "Channel of the feature map and the ERF", (_ALL,))
@@ -99,7 +100,7 @@ class Explorer(widgets.VBox):
         self._region = _dropdown("RR channel", "Channel of the region map", (_RULE,))
         self._class = _dropdown(
             "Class", "Class whose score is attributed",
-            ((_PREDICTED, _NO_CLASS), *((name, index) for index, name in enumerate(findings.class_names))),
+            ((_PREDICTED, _NO_CLASS), *((name, index) for index, name in enumerate(menu.class_names))),
         )  # fmt: skip
         self._where = _dropdown("Score at", "Pixels over which the score is added up", (_HERE, _EVERYWHERE))
         methods = tuple((" ".join([name.replace("_", " "), *_steps_of(name)]), name) for name in METHODS)
@@ -115,9 +116,9 @@ class Explorer(widgets.VBox):
             0, 0, 1, description="Progress", style={"description_width": "initial"}, layout={"width": "240px"}
         )
         self._status = widgets.HTML()
-        if findings.no_classes:
+        if menu.no_classes:
             self._switches["attribution"].disabled = True
-            self._switches["attribution"].tooltip = findings.no_classes
+            self._switches["attribution"].tooltip = menu.no_classes
         self._stage.observe(self._on_stage, "value")
         self._layer.observe(self._on(lambda value: {"layer": value}), "value")
         self._branch.observe(self._on(lambda value: {"branch": "" if value == _ALL else value}), "value")
@@ -145,22 +146,22 @@ class Explorer(widgets.VBox):
 
     def _fill_controls(self) -> None:
         """Put the choice into the controls, without hearing of it from them."""
-        findings, choice = self._findings, self.choice
+        menu, choice = self._menu, self.choice
         self._setting = True
         try:
-            stage = findings.stage_of(choice.layer)
+            stage = menu.stage_of(choice.layer)
             self._stage.value = stage
-            _set_options(self._layer, findings.stages[stage], choice.layer)
-            branches = findings.branches(choice.layer)
+            _set_options(self._layer, menu.stages[stage], choice.layer)
+            branches = menu.branches(choice.layer)
             _set_options(self._branch, (_ALL, *branches), choice.branch or _ALL)
             self._branch.disabled = not branches
-            channels, rows, columns = findings.shapes[choice.layer]
+            channels, rows, columns = menu.shapes[choice.layer]
             _set_options(self._channel, (_ALL, *map(str, range(channels))), _text(choice.channel, _ALL))
             for slider, count, value in ((self._row, rows, choice.unit[0]), (self._column, columns, choice.unit[1])):
                 slider.max = count - 1
                 slider.value = value
                 slider.disabled = count == 1
-            count = findings.region_channels(choice.layer)
+            count = menu.region_channels(choice.layer)
             _set_options(self._region, (_RULE, *map(str, range(count))), _text(choice.region_channel, _RULE))
             self._region.disabled = not count
             self._class.value = _NO_CLASS if choice.class_index is None else choice.class_index
@@ -179,7 +180,7 @@ class Explorer(widgets.VBox):
 
     def _on_stage(self, event: Any) -> None:
         if not self._setting:
-            self.choose(layer=self._findings.stages[event["new"]][0])
+            self.choose(layer=self._menu.stages[event["new"]][0])
 
     def _on_switch(self, _event: Any) -> None:
         self.shown = tuple(name for name, switch in self._switches.items() if switch.value)
@@ -195,11 +196,11 @@ class Explorer(widgets.VBox):
 
     def _pick(self, name: str, place: tuple[float, float]) -> None:
         """A place in a panel, in pixels of the image or units of a map, becomes a unit."""
-        of = self._findings.picture.shape[:2]
+        of = self._menu.picture.shape[:2]
         if name != "box":
             found = self._found(name)
             rows, columns = found.shape if name == "map" else found.region.shape
-            if (rows, columns) == self._findings.shapes[self.choice.layer][1:]:
+            if (rows, columns) == self._menu.shapes[self.choice.layer][1:]:
                 row, column = (
                     min(max(round(at), 0), count - 1) for at, count in zip(place, (rows, columns), strict=True)
                 )
@@ -210,7 +211,7 @@ class Explorer(widgets.VBox):
         self.choose(pixel=(row, column))
 
     def _step(self, rows: int, columns: int) -> None:
-        sizes = self._findings.shapes[self.choice.layer][1:]
+        sizes = self._menu.shapes[self.choice.layer][1:]
         row, column = (
             min(max(at + by, 0), count - 1)
             for at, by, count in zip(self.choice.unit, (rows, columns), sizes, strict=True)
@@ -260,7 +261,7 @@ class Explorer(widgets.VBox):
         self.errors.pop(name, None)
         if not isinstance(found, Exception):
             try:
-                self._panels[name] = draw_panel(name, found, self.choice, self._findings)
+                self._panels[name] = draw_panel(name, found, self.choice, self._menu)
                 self._slots[name].show(self._panels[name])
             except (ValueError, RuntimeError) as error:
                 found = error

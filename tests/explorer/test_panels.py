@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rfkit.explorer.choice import PANELS
+from rfkit.explorer.choosing import changed_choice, first_choice
 from rfkit.explorer.findings import Findings
+from rfkit.explorer.menu import Menu
 from rfkit.explorer.panels import draw_panel, static_figure
 
 
@@ -25,14 +27,14 @@ def _closed() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    return Findings(small_dwrseg(), image(64, 96))
+    return Findings(Menu(small_dwrseg(), image(64, 96)))
 
 
 @pytest.mark.parametrize("name", PANELS)
 def test_a_panel_is_a_picture_of_the_size_it_says(findings: Findings, name: str) -> None:
-    choice = findings.changed_choice(findings.start(), layer="stage3", unit=(1, 2))
+    choice = changed_choice(findings.menu, first_choice(findings.menu), layer="stage3", unit=(1, 2))
     before = dict(plt.rcParams)
-    panel = draw_panel(name, findings.get(name, choice), choice, findings)
+    panel = draw_panel(name, findings.get(name, choice), choice, findings.menu)
     assert dict(plt.rcParams) == before
     assert plt.get_fignums() == []
     picture = np.asarray(Image.open(io.BytesIO(panel.png)).convert("RGB"))
@@ -44,8 +46,8 @@ def test_a_panel_is_a_picture_of_the_size_it_says(findings: Findings, name: str)
 
 
 def test_a_click_on_the_image_is_a_pixel_and_one_on_a_map_a_unit(findings: Findings) -> None:
-    choice = findings.changed_choice(findings.start(), layer="stage2", unit=(3, 4))
-    panel = draw_panel("map", findings.get("map", choice), choice, findings)
+    choice = changed_choice(findings.menu, first_choice(findings.menu), layer="stage2", unit=(3, 4))
+    panel = draw_panel("map", findings.get("map", choice), choice, findings.menu)
     left, top, right, bottom = panel.frame
     picture = np.asarray(Image.open(io.BytesIO(panel.png)).convert("RGB")).astype(int)
     for row, column in ((0, 0), (3, 4), (7, 11)):
@@ -56,7 +58,7 @@ def test_a_click_on_the_image_is_a_pixel_and_one_on_a_map_a_unit(findings: Findi
     x, y = left + 4 / 12 * (right - left), top + 3.5 / 8 * (bottom - top)
     around = picture[round(y * panel.size[0]), round(x * panel.size[1]) - 3 : round(x * panel.size[1]) + 4]
     assert (np.abs(around - (0x11, 0x77, 0x33)).sum(axis=1) < 60).any()
-    box = draw_panel("box", findings.get("box", choice), choice, findings)
+    box = draw_panel("box", findings.get("box", choice), choice, findings.menu)
     assert box.clickable
     assert box.place(0.01, 0.5) is None
     left, top, right, bottom = box.limits
@@ -65,8 +67,8 @@ def test_a_click_on_the_image_is_a_pixel_and_one_on_a_map_a_unit(findings: Findi
 
 
 def test_the_static_figure_has_a_panel_each_and_says_what_is_missing() -> None:
-    findings = Findings(plain(), image())
-    figure = static_figure(findings, findings.start(), ("box", "effective", "region"))
+    findings = Findings(Menu(plain(), image()))
+    figure = static_figure(findings, first_choice(findings.menu), ("box", "effective", "region"))
     assert isinstance(figure, Figure)
     titles = [ax.get_title() for ax in figure.axes]
     assert sum("theoretical field (TRF)" in title or "ERF" in title for title in titles) == 2

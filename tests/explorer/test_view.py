@@ -133,7 +133,7 @@ def test_controls_change_layer_branch_channel_and_class(explorer: Explorer) -> N
     assert explorer.results()["effective"].channels == (3,)
 
     def region_channel() -> None:
-        explorer._region.value = str(explorer._findings.region_channels("stage4.2") - 1)
+        explorer._region.value = str(explorer._menu.region_channels("stage4.2") - 1)
 
     assert _changes(explorer, "semantic", region_channel)
     explorer._switches["attribution"].value = True
@@ -158,7 +158,7 @@ def test_what_was_seen_is_not_computed_again(explorer: Explorer) -> None:
     explorer.choose(unit=(1, 2))
     explorer.wait(PATIENCE)
     calls: list[str] = []
-    with rfkit.hooks.observe(explorer._findings.model, "*", lambda name, _inputs, _output: calls.append(name)):
+    with rfkit.hooks.observe(explorer._menu.model, "*", lambda name, _inputs, _output: calls.append(name)):
         explorer.choose(unit=(1, 1))
         explorer.wait(PATIENCE)
     assert not calls
@@ -225,7 +225,7 @@ def test_new_weights_make_new_pictures() -> None:
     explorer = rfkit.explore(plain(), image(), panels=["map"])
     try:
         with torch.no_grad():
-            explorer._findings.model[4].weight.mul_(torch.tensor([1.0, -3, 2, 5]).view(4, 1, 1, 1))
+            explorer._menu.model[4].weight.mul_(torch.tensor([1.0, -3, 2, 5]).view(4, 1, 1, 1))
         assert _changes(explorer, "map", lambda: explorer.choose(pixel=(3, 4)))
     finally:
         explorer.close()
