@@ -163,7 +163,9 @@ class Findings:
     def _region(self, choice: Choice) -> RegionMap:
         block = self.menu.region_block(choice.layer)
         if block is None:
-            raise ValueError(f"{choice.layer} has no block with the steps `region` and `semantic` (RR and SR).")
+            having = [stage for stage in self.menu.stages if self.menu.region_channels(self.menu.stages[stage][0])]
+            where = f"they are in {', '.join(having)}" if having else "nor has any layer of this network"
+            raise ValueError(f"{choice.layer} has no block with the steps `region` and `semantic`; {where}.")
         channels = 1 if choice.region_channel is None else [choice.region_channel]
         rate = int(choice.branch[1:]) if choice.branch else None
         # A model that is itself the block has no name.

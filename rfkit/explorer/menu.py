@@ -121,6 +121,11 @@ class Menu:
         """Where in the image the units of a layer look; by their place in the map where their fields are unknown."""
         return self.fields.place(layer, self.shapes[layer][1:])[0]
 
+    def has_global_path(self, layer: str) -> bool:
+        """Whether a layer's units also see every pixel by a path that no box describes, such as pooling to 1x1."""
+        found = self.fields.field(layer)
+        return found is not None and not found.is_local
+
     def pixel_of(self, layer: str, unit: tuple[int, int]) -> tuple[int, int]:
         """The pixel of the image in the middle of a unit's field."""
         middle = self.place(layer).pixel(*unit)

@@ -34,7 +34,7 @@ def explorer() -> Iterator[Explorer]:
 
 
 def _png(explorer: Explorer, name: str) -> bytes:
-    return explorer._slots[name]._picture.png
+    return explorer._slots[name].picture.png
 
 
 def _changes(explorer: Explorer, name: str, do: Callable[[], None]) -> bool:
@@ -49,9 +49,9 @@ def test_it_opens_with_the_last_stage_and_its_pictures(explorer: Explorer) -> No
     assert explorer.choice.layer == "stage4"
     assert explorer.shown == tuple(name for name in PANELS if name != "attribution")
     assert all(_png(explorer, name).startswith(b"\x89PNG") for name in explorer.shown)
-    assert explorer._slots["attribution"].box.layout.display == "none"
-    assert explorer._of_attribution.layout.display == "none"
-    assert [row.layout.display for row in explorer.children] == ["flex", "flex", "flex", "none", "flex", "flex"]
+    assert explorer._slots["attribution"].layout.display == "none"
+    assert explorer._controls.of_attribution.layout.display == "none"
+    assert [row.layout.display for row in explorer._controls.children] == ["flex", "flex", "flex", "none"]
     assert "Ready." in explorer._status.value
 
 
@@ -63,14 +63,14 @@ def test_a_click_on_the_image_picks_the_nearest_unit(explorer: Explorer) -> None
     across, down = (70 - x0) / (x1 - x0), (20 - y0) / (y1 - y0)
 
     def click() -> None:
-        picture = explorer._slots["box"]._picture
+        picture = explorer._slots["box"].picture
         place = {"x": left + across * (right - left), "y": top + down * (bottom - top)}
         picture._handle_custom_msg(place, [])
 
     assert _changes(explorer, "effective", click)
     assert explorer.choice.pixel == (20, 70)
     assert explorer.choice.unit == rfkit.trace(small_dwrseg(), (3, 64, 96))["stage2"].unit(20, 70)
-    assert (explorer._row.value, explorer._column.value) == explorer.choice.unit
+    assert (explorer._controls.row.number.value, explorer._controls.column.number.value) == explorer.choice.unit
 
 
 def test_a_click_on_a_map_picks_that_unit(explorer: Explorer) -> None:
@@ -99,55 +99,55 @@ def test_sliders_and_arrow_keys_move_the_unit(explorer: Explorer) -> None:
     explorer.wait(PATIENCE)
 
     def slide() -> None:
-        explorer._row.value = 4
+        explorer._controls.row.number.value = 4
 
     assert _changes(explorer, "box", slide)
     assert explorer.choice.unit == (4, 3)
-    explorer._slots["map"]._picture._handle_custom_msg({"step": [0, -1]}, [])
+    explorer._slots["map"].picture._handle_custom_msg({"step": [0, -1]}, [])
     assert explorer.choice.unit == (4, 2)
     for _ in range(20):
         explorer._step(0, -1)
     assert explorer.choice.unit == (4, 0)
-    assert (explorer._row.max, explorer._column.max) == (7, 11)
+    assert (explorer._controls.row.number.max, explorer._controls.column.number.max) == (7, 11)
     explorer.wait(PATIENCE)
 
 
 def test_controls_change_layer_branch_channel_and_class(explorer: Explorer) -> None:
-    explorer._stage.value = "stage4"
+    explorer._controls.stage.value = "stage4"
     assert explorer.choice.layer == "stage4"
-    explorer._layer.value = "stage4.2"
-    assert explorer._branch.options == ("all", "d1", "d3", "d5")
+    explorer._controls.layer.value = "stage4.2"
+    assert explorer._controls.branch.options == ("all", "d1", "d3", "d5")
     explorer.wait(PATIENCE)
 
     def branch() -> None:
-        explorer._branch.value = "d5"
+        explorer._controls.branch.value = "d5"
 
     assert _changes(explorer, "effective", branch)
     assert explorer._panels["effective"].text.endswith("pixels")
     assert "through d5" in explorer._panels["effective"].text
 
     def channel() -> None:
-        explorer._channel.value = "3"
+        explorer._controls.channel.value = "3"
 
     assert _changes(explorer, "map", channel)
     assert explorer.results()["effective"].channels == (3,)
 
     def region_channel() -> None:
-        explorer._region.value = str(explorer._menu.region_channels("stage4.2") - 1)
+        explorer._controls.region.value = str(explorer._menu.region_channels("stage4.2") - 1)
 
     assert _changes(explorer, "semantic", region_channel)
-    explorer._switches["attribution"].value = True
-    assert explorer._class.label == "predicted there"
-    assert explorer._of_attribution.layout.display == "flex"
+    explorer._controls.switches["attribution"].value = True
+    assert explorer._controls.class_index.label == "predicted there"
+    assert explorer._controls.of_attribution.layout.display == "flex"
     explorer.wait(PATIENCE)
 
     def other_class() -> None:
-        explorer._class.value = (explorer.results()["attribution"].class_index + 1) % 5
+        explorer._controls.class_index.value = (explorer.results()["attribution"].class_index + 1) % 5
 
     assert _changes(explorer, "attribution", other_class)
-    explorer._switches["attribution"].value = False
-    explorer._stage.value = "stage2"
-    assert (explorer.choice.branch, explorer._branch.disabled) == ("", True)
+    explorer._controls.switches["attribution"].value = False
+    explorer._controls.stage.value = "stage2"
+    assert (explorer.choice.branch, explorer._controls.branch.disabled) == ("", True)
     explorer.wait(PATIENCE)
 
 
@@ -177,13 +177,14 @@ def test_results_and_figure_are_those_of_the_choice(explorer: Explorer) -> None:
 
 
 def test_every_control_has_a_description_and_a_tooltip(explorer: Explorer) -> None:
+    at = explorer._controls
     controls = [
-        explorer._stage, explorer._layer, explorer._branch, explorer._channel, explorer._row, explorer._column,
-        explorer._region, explorer._class, explorer._where, explorer._method, *explorer._switches.values(),
+        at.stage, at.layer, at.branch, at.channel, at.row.number, at.column.number, at.region, at.class_index, at.where,
+        at.method, *at.switches.values(),
     ]  # fmt: skip
     assert all(control.description and control.tooltip for control in controls)
     assert len({control.description for control in controls}) == len(controls)
-    assert all(slot._picture.text for name, slot in explorer._slots.items() if name in explorer.shown)
+    assert all(slot.picture.text for name, slot in explorer._slots.items() if name in explorer.shown)
 
 
 def test_an_older_result_is_not_shown(explorer: Explorer) -> None:
@@ -200,13 +201,13 @@ def test_what_cannot_be_shown_is_one_line() -> None:
     explorer = rfkit.explore(Strange(), image(), panels=["box", "map"], layer="output")
     try:
         assert "is unknown" in str(explorer.errors["box"])
-        assert "<p" in explorer._slots["box"]._text.value
-        assert explorer._slots["box"]._picture.layout.display == "none"
+        assert "<p" in explorer._slots["box"].note.value
+        assert explorer._slots["box"].picture.layout.display == "none"
         assert _png(explorer, "map")
         explorer.choose(layer="body.2")
         explorer.wait(PATIENCE)
         assert not explorer.errors
-        assert explorer._slots["box"]._text.value == ""
+        assert explorer._slots["box"].note.value == ""
     finally:
         explorer.close()
 
@@ -239,17 +240,17 @@ def test_without_a_library(missing: set[str], monkeypatch: pytest.MonkeyPatch) -
         return None if name in missing else find(name, *rest)
 
     monkeypatch.setattr("rfkit.explorer.exploring.find_spec", absent)
-    monkeypatch.setattr("rfkit.explorer.view.find_spec", absent)
+    monkeypatch.setattr("rfkit.explorer.slot.find_spec", absent)
     made = rfkit.explore(plain(), image(), panels=["box", "map"])
     if missing == {"ipywidgets"}:
         assert isinstance(made, Figure)
         assert sum(bool(ax.get_title()) for ax in made.axes) == 2
         return
-    before = made._slots["map"]._picture.value
-    assert before.startswith('<img alt="Feature map of 4')
-    made._row.value = 2
+    before = made._slots["map"].picture.value
+    assert before.startswith('<img class="rfkit-picture" alt="Feature map of 4')
+    made._controls.row.number.value = 2
     assert made.wait(PATIENCE)
-    assert made._slots["map"]._picture.value != before
+    assert made._slots["map"].picture.value != before
     made.close()
 
 
@@ -269,10 +270,10 @@ def test_arguments_are_checked(options: dict, message: str) -> None:
 def test_a_class_of_pixels_is_not_one_of_the_image() -> None:
     explorer = rfkit.explore(plain(), image(), panels=["attribution"], class_names=["a", "b", "c", "d"])
     try:
-        explorer._where.value = "all predicted pixels"
+        explorer._controls.where.value = "all predicted pixels"
         assert explorer.wait(PATIENCE)
         region = explorer.results()["attribution"].region
         assert np.count_nonzero(region) > 1
-        assert [label for label, _ in explorer._class.options][1:] == ["a", "b", "c", "d"]
+        assert [label for label, _ in explorer._controls.class_index.options][1:] == ["a", "b", "c", "d"]
     finally:
         explorer.close()
