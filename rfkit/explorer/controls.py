@@ -104,6 +104,7 @@ class Controls(widgets.VBox):
             stage = menu.stage_of(choice.layer)
             self.stage.value = stage
             _set_options(self.layer, menu.stages[stage], choice.layer)
+            self.layer.disabled = len(menu.stages[stage]) == 1
             branches = menu.branches(choice.layer)
             _set_options(self.branch, (_ALL, *branches), choice.branch or _ALL)
             self.branch.disabled = not branches

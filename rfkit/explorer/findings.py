@@ -100,9 +100,13 @@ class Findings:
         self._results.move_to_end(key)
         return self._results[key]
 
-    def _fingerprint(self) -> tuple[tuple[int, int], ...]:
+    def _fingerprint(self) -> tuple[Hashable, ...]:
         tensors = [*self.menu.model.parameters(), *self.menu.model.buffers()]
-        return tuple((id(tensor), tensor._version) for tensor in tensors)
+        # A change of type keeps the parameter and puts other numbers into it; inference tensors count no versions.
+        return tuple(
+            (id(tensor), 0 if tensor.is_inference() else tensor._version, tensor.data_ptr(), tensor.dtype)
+            for tensor in tensors
+        )
 
     def changed(self) -> bool:
         """Whether the network's weights were changed since results were computed."""

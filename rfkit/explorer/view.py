@@ -191,7 +191,7 @@ class Explorer(widgets.VBox):
             try:
                 self._panels[name] = self._drawn_panel(name, found)
                 slot.show(self._panels[name])
-            except (ValueError, RuntimeError) as error:
+            except Exception as error:  # What goes wrong is shown, whatever it is.
                 found = error
         if isinstance(found, Exception):
             self.errors[name] = found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,24 @@ def test_changed_weights_are_noticed() -> None:
     assert not np.allclose(before, after)
 
 
+@pytest.mark.parametrize("change", [nn.Module.double, lambda model: model.load_state_dict(plain().state_dict())])
+def test_another_type_and_loaded_weights_are_noticed(change: Callable[[nn.Module], object]) -> None:
+    model = plain()
+    findings = Findings(Menu(model, image()))
+    choice = changed_choice(findings.menu, first_choice(findings.menu), layer="2", unit=(3, 4))
+    findings.get("effective", choice)
+    change(model)
+    assert findings.changed()
+    assert findings.get("effective", changed_choice(findings.menu, choice, unit=(3, 5))).map.any()
+    assert not findings.changed()
+
+
+def test_a_network_of_inference_tensors_has_boxes() -> None:
+    with torch.inference_mode():
+        findings = Findings(Menu(nn.Sequential(nn.Conv2d(3, 4, 3)), image()))
+    assert str(findings.get("box", first_choice(findings.menu, pixel=(9, 9)))).endswith("(3 x 3)")
+
+
 def test_the_model_is_left_as_it_was_found() -> None:
     model = small_dwrseg().train()
     before = untouched_state(model)
@@ -155,6 +175,8 @@ def test_boxes_beside_a_global_path_are_those_of_local_paths() -> None:
     choice = changed_choice(findings.menu, first_choice(findings.menu), layer="output", unit=(8, 12))
     assert str(findings.get("box", choice)) == str(rfkit.trace(Gated(), (3, 32, 48)).output[8, 12])
     assert findings.get("box", choice).height < 32
+    assert findings.menu.has_global_path("output")
+    assert not findings.menu.has_global_path("body.2")
 
 
 def test_an_unknown_field_is_an_error_and_the_rest_goes_on() -> None:
@@ -245,5 +267,10 @@ def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="panel='trf' is not known"):
         Findings(Menu(plain(), image())).get("trf", Choice("2", (0, 0), (0, 0)))
     findings = Findings(Menu(plain(), image()))
-    with pytest.raises(ValueError, match="4 has no block with the steps `region` and `semantic`"):
+    with pytest.raises(ValueError, match="4 has no block with the steps `region` and `semantic`; nor has any"):
         findings.get("region", first_choice(findings.menu))
+
+
+def test_where_the_steps_of_blocks_are_is_said(dwrseg: Findings) -> None:
+    with pytest.raises(ValueError, match=r"output has no block .*; they are in stage2, stage3, stage4"):
+        dwrseg.get("region", first_choice(dwrseg.menu, layer="output"))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from explorer.networks import Strange, image, plain, small_dwrseg, untouched_state
+from IPython.core.events import EventManager, available_events
+from IPython.core.interactiveshell import ExecutionInfo
 from matplotlib.figure import Figure
+from PIL import Image
 
 import rfkit
 from rfkit.explorer.choice import PANELS
@@ -232,6 +237,149 @@ def test_new_weights_make_new_pictures() -> None:
         explorer.close()
 
 
+def test_a_changed_type_of_the_model_makes_new_pictures() -> None:
+    explorer = rfkit.explore(plain(), image(), panels=["map", "effective"])
+    try:
+        explorer._menu.model.double()
+        assert _changes(explorer, "effective", lambda: explorer.choose(pixel=(3, 4)))
+        explorer._menu.model.half()
+        explorer.choose(pixel=(3, 5))
+        assert explorer.wait(PATIENCE)
+        assert "gradients are taken in full precision only" in str(explorer.errors["effective"])
+    finally:
+        explorer.close()
+
+
+def test_a_unit_seen_before_is_not_drawn_again(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    explorer.choose(layer="stage3", unit=(1, 1))
+    explorer.wait(PATIENCE)
+    explorer.choose(unit=(1, 2))
+    explorer.wait(PATIENCE)
+    monkeypatch.setattr("rfkit.explorer.view.draw_panel", None)
+    explorer.choose(unit=(1, 1))
+    assert explorer.wait(PATIENCE)
+    assert not explorer.errors
+
+
+def test_the_hint_goes_with_the_first_choice_and_progress_with_the_last_panel() -> None:
+    explorer = rfkit.explore(plain(), image(), panels=["box", "map"])
+    try:
+        assert "Click the image or a map" in explorer._status.value
+        assert explorer._progress.layout.visibility == "hidden"
+        explorer._worker.pause()
+        explorer.choose(unit=(2, 2))
+        assert "Click the image" not in explorer._status.value
+        assert "Computing: Image" in explorer._status.value
+        assert explorer._progress.layout.visibility == "visible"
+        assert 0 < explorer._progress.value < explorer._progress.max
+        assert all("rfkit-stale" in explorer._slots[name]._dom_classes for name in explorer.shown)
+        # A cell that waits lets the worker go on, and stops it again.
+        assert explorer.wait(PATIENCE)
+        assert explorer._worker.paused
+        assert explorer._progress.layout.visibility == "hidden"
+        assert not any("rfkit-stale" in explorer._slots[name]._dom_classes for name in explorer.shown)
+    finally:
+        explorer.close()
+
+
+def test_numbers_and_sliders_go_together(explorer: Explorer) -> None:
+    explorer.choose(layer="stage2", unit=(2, 3))
+    explorer._controls.row.slider.value = 5
+    assert explorer.choice.unit == (5, 3)
+    assert explorer._controls.row.number.value == 5
+    explorer._controls.column.number.value = 1000
+    assert explorer.choice.unit == (5, 11)
+    assert explorer._controls.column.slider.value == 11
+    assert explorer.wait(PATIENCE)
+
+
+def test_nothing_is_left_of_a_closed_explorer() -> None:
+    before = set(ipywidgets.widgets.widget._instances)
+    explorer = rfkit.explore(plain(), image(), panels=["box"])
+    assert set(ipywidgets.widgets.widget._instances) - before
+    explorer.close()
+    assert set(ipywidgets.widgets.widget._instances) == before
+    explorer.choose(unit=(1, 1))
+    assert explorer.wait(PATIENCE)
+
+
+class Shell:
+    """What the explorer needs of a notebook's shell."""
+
+    def __init__(self, cell: str) -> None:
+        self.events = EventManager(self, available_events)
+        self.cell = cell
+
+    def get_parent(self) -> dict:
+        return {"metadata": {"cellId": self.cell}}
+
+    def run(self, cell: str) -> None:
+        self.cell = cell
+        self.events.trigger("pre_run_cell", ExecutionInfo("", True, False, True, cell))
+
+    def done(self) -> None:
+        self.events.trigger("post_run_cell", None)
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
+    shell = Shell("first")
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    return shell
+
+
+def _listeners(shell: Shell) -> int:
+    return sum(map(len, shell.events.callbacks.values()))
+
+
+def test_a_cell_pauses_the_explorer_and_the_one_that_made_it_closes_it(shell: Shell) -> None:
+    before = _listeners(shell)
+    explorer = rfkit.explore(plain(), image(), panels=["box"])
+    assert explorer._worker.paused
+    shell.done()
+    assert not explorer._worker.paused
+    shell.run("second")
+    assert explorer._worker.paused
+    shell.done()
+    assert _listeners(shell) == before + 2
+    shell.run("first")
+    assert explorer._worker._closed
+    assert _listeners(shell) == before
+
+
+def test_an_interrupt_while_it_opens_leaves_nothing_in_the_notebook(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _listeners(shell)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rfkit.explorer.view.draw_panel", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rfkit.explore(plain(), image(), panels=["box"])
+    assert _listeners(shell) == before
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
+def test_image_files_of_any_kind(mode: str, tmp_path: Path) -> None:
+    Image.new("RGB", (48, 32), (90, 90, 90)).convert(mode).save(tmp_path / "image.png")
+    explorer = rfkit.explore(plain(), tmp_path / "image.png", panels="box")
+    assert explorer._menu.picture.shape == (32, 48, 3)
+    assert not explorer.errors
+    explorer.close()
+
+
+def test_an_image_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing\.png: no such file"):
+        rfkit.explore(plain(), str(tmp_path / "missing.png"))
+
+
+def test_what_is_no_network_is_named() -> None:
+    with pytest.raises(TypeError, match="model is a str; give a network"):
+        rfkit.explore("dwrseg_b", image())
+
+
 @pytest.mark.parametrize("missing", [{"anywidget"}, {"ipywidgets"}])
 def test_without_a_library(missing: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
@@ -259,6 +407,7 @@ def test_without_a_library(missing: set[str], monkeypatch: pytest.MonkeyPatch) -
     [
         ({"panels": ["trf"]}, "panels='trf' is not known; allowed: box, map"),
         ({"layer": "9"}, "layer='9' is not known"),
+        ({"pixel": 3}, "pixel=3 is not a place; allowed: two whole numbers"),
         ({"pixel": (32, 0)}, r"pixel=\(32, 0\) is outside of the 32 x 48 pixels of the image"),
     ],
 )
