@@ -216,9 +216,11 @@ def _draw_attribution(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
 
 def _share_power(bar: Axes) -> None:
     """Let the numbers of a colour bar share a power of ten, written below it: that leaves room for its label."""
-    power = int(np.floor(np.log10(max(map(abs, bar.get_ylim())))))
+    power = int(np.floor(np.log10(max(map(abs, bar.get_ylim())) or 1)))
     if not -1 <= power <= 1:
-        bar.yaxis.set_major_formatter(lambda value, _place: f"{value / 10.0**power:.2g}".replace("-", "\N{MINUS SIGN}"))
+        bar.yaxis.set_major_formatter(
+            lambda value, _place: f"{round(value / 10.0**power, 3):g}".replace("-", "\N{MINUS SIGN}")
+        )
         bar.set_xlabel(f"$\\times\\,10^{{{power}}}$", fontsize="small", labelpad=7)
 
 
@@ -260,4 +262,5 @@ def _image(ax: Axes, values: np.ndarray, unit: tuple[int, int]) -> None:
         axis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
     bar = ax.figure.colorbar(picture, ax=ax, fraction=0.046, pad=0.02)
     bar.set_label("value")
+    _share_power(bar.ax)
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
