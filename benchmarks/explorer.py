@@ -1,7 +1,8 @@
 """How long the explorer takes to show another unit of a layer that it has looked at before.
 
-For each panel: computing and drawing it, for a unit that is new and for one that was seen. The sum is the time until
-the last panel has changed; the first one changes after its own time. What notebook and browser add is not in it.
+For a unit that is new and for one that was seen: from the choice until the first panel has changed, and until each of
+them has. RR and SR are those of the layer, whatever the unit, and attribution is switched off at first. What notebook
+and browser add is not in it.
 
     python benchmarks/explorer.py [--model dwrseg_l] [--size 360 480] [--layer stage4] [--turns 10]
 """
@@ -15,23 +16,29 @@ from collections.abc import Sequence
 
 import torch
 
-from rfkit.data.scenes import Scenes
-from rfkit.explorer.choice import PANELS, Choice
-from rfkit.explorer.findings import Findings
-from rfkit.explorer.panels import draw_panel
-from rfkit.models.registry import create_model
+import rfkit
+from rfkit.explorer.view import Explorer
+
+PANELS = ("box", "map", "support", "effective")
 
 
-def measure(findings: Findings, choice: Choice) -> dict[str, tuple[float, float]]:
-    """Panel -> seconds until it is drawn, and processor seconds of them."""
-    found = {}
-    for name in PANELS:
-        # Attribution is switched off at first, and RR and SR are those of the layer whatever the unit.
-        if name not in ("attribution", "region", "semantic"):
-            begun, used = time.perf_counter(), time.process_time()
-            draw_panel(name, findings.get(name, choice), choice, findings)
-            found[name] = (time.perf_counter() - begun, time.process_time() - used)
-    return found
+class Watched(Explorer):
+    """An explorer that notes when each panel is shown."""
+
+    shown_at: dict[str, float]
+
+    def measure(self, pixel: tuple[int, int]) -> dict[str, float]:
+        """Panel -> seconds until it shows the unit at `pixel`."""
+        self.shown_at = {}
+        begun = time.perf_counter()
+        self.choose(pixel=pixel)
+        self.wait()
+        return {name: at - begun for name, at in self.shown_at.items()}
+
+    def _show(self, name: str, found: object) -> None:
+        super()._show(name, found)
+        if hasattr(self, "shown_at"):
+            self.shown_at[name] = time.perf_counter()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,25 +50,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=10, help="units; one more comes first")
     options = parser.parse_args(arguments)
     height, width = options.size
-    model = create_model(options.model, num_classes=11, seed=0).eval()
-    findings = Findings(model, Scenes("test", size=(height, width), length=1)[0].image)
-    first = findings.start(layer=options.layer)
+    explorer = _explorer(options.model, (height, width), options.layer)
     places = torch.randint(0, height * width, (options.turns + 1,), generator=torch.Generator().manual_seed(0))
-    choices = [findings.changed_choice(first, pixel=divmod(int(place), width)) for place in places]
+    pixels = [divmod(int(place), width) for place in places]
+    # Computes the layer, and loads fonts.
+    explorer.measure(pixels.pop(0))
     print(f"{options.model}, {width}x{height}, {options.layer}, torch {torch.__version__}, ", end="")
-    print(f"{torch.get_num_threads()} threads; medians over {options.turns} units, in ms (and of processor time)")
+    print(f"{torch.get_num_threads()} threads; medians over {options.turns} units, in ms from the choice")
     for label in ("new unit", "seen before"):
-        # The first turn also computes the layer, and loads fonts.
-        turns = [measure(findings, choice) for choice in choices][1:]
-        for name in turns[0]:
-            print(f"{label:12s} {name:10s} {_medians([turn[name] for turn in turns])}")
-        totals = [tuple(map(sum, zip(*turn.values(), strict=True))) for turn in turns]
-        print(f"{label:12s} {'all':10s} {_medians(totals)}")
+        turns = [explorer.measure(pixel) for pixel in pixels]
+        for name in (*PANELS, "all"):
+            # Two pixels may mean one unit, and then nothing changes.
+            found = [max(turn.values()) if name == "all" else turn[name] for turn in turns if turn]
+            print(f"{label:12s} {name:10s} {1000 * statistics.median(found):7.0f}")
+    explorer.close()
 
 
-def _medians(pairs: Sequence[tuple[float, ...]]) -> str:
-    wall, used = (1000 * statistics.median(values) for values in zip(*pairs, strict=True))
-    return f"{wall:7.0f} ({used:.0f})"
+def _explorer(model: str, size: tuple[int, int], layer: str) -> Watched:
+    from rfkit.explorer.choosing import first_choice
+    from rfkit.explorer.findings import Findings
+    from rfkit.explorer.menu import Menu
+    from rfkit.explorer.worker import Worker
+
+    network = rfkit.create_model(model, num_classes=11, seed=0).eval()
+    worker = Worker()
+    menu = Menu(network, rfkit.Scenes("test", size=size, length=1)[0].image)
+    return Watched(Findings(menu, watch=worker.watch), worker, first_choice(menu, layer=layer), PANELS)
 
 
 if __name__ == "__main__":

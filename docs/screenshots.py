@@ -44,7 +44,7 @@ def main() -> None:
         nbformat.write(notebook, folder / "explorer.ipynb")
         with running_lab(folder / "lab") as address:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1780, "height": 1500})
+            page = browser.new_page(viewport={"width": 1660, "height": 1500})
             copy = open_notebook(page, address, folder / "explorer.ipynb", folder / "lab")
             run_all(page, copy)
             page.get_by_label("Support", exact=True).uncheck()
@@ -54,8 +54,8 @@ def main() -> None:
             seen = page.locator(".jp-OutputArea-output").first.screenshot()
             browser.close()
     file = io.BytesIO()
-    # A palette is enough for panels, and a third of the size.
-    Image.open(io.BytesIO(seen)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    # All colours: a palette of 256 changes those of thin lines, which mean something.
+    Image.open(io.BytesIO(seen)).convert("RGB").save(file, "PNG", optimize=True)
     write_bytes(arguments.out / "explorer.png", file.getvalue())
     print(f"{arguments.out / 'explorer.png'}: {len(file.getvalue()) / 1000:.0f} kB")
 

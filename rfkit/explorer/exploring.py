@@ -34,8 +34,9 @@ def explore(
 ) -> Explorer | Figure:
     """An explorer of a network in a notebook: pick a unit on the image or a map, and see what it can see and looks at.
 
-    A click on the image picks the unit whose field is centred nearest to it, a click on a feature map that unit; two
-    sliders and the arrow keys do the same. Shown are the unit's theoretical box and support, its effective receptive
+    A click on the image picks the unit whose field is centred nearest to it, a click on a feature map that unit; the
+    arrow keys, and the numbers and sliders for row and column, do the same, the latter also where anywidget is missing.
+    Shown are the unit's theoretical box and support, its effective receptive
     field (also through a single branch), the region and semantic maps of its block, and the attribution of a class at
     the pixel. What was computed is kept; computing runs in a thread, never while a cell does, and the network is left
     as it was found. Where ipywidgets is missing, the same panels come as a figure.
@@ -53,26 +54,36 @@ def explore(
             tensor by default.
 
     Returns:
-        The explorer, a widget: make it the last line of a cell. It has `figure()`, for a figure of what is shown, and
-        `results()`, for its numbers. Without ipywidgets: that figure.
+        The explorer, a widget: make it the last line of a cell. It has `figure()`, for a figure of what is shown,
+        `results()`, for its numbers, and `choose(layer="stage3", unit=(4, 7))`, for another unit by code. A cell that
+        is run again replaces its explorer. Without ipywidgets: that figure.
 
     Raises:
+        TypeError: `model` is no network.
         ValueError: a panel or the layer is unknown, the pixel is outside of the image, or no layer returns a map.
         FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
     """
+    from torch import nn
+
     from rfkit.data.opening import open_image
+    from rfkit.explorer.choosing import first_choice
     from rfkit.explorer.findings import Findings
+    from rfkit.explorer.menu import Menu
     from rfkit.explorer.panels import static_figure
     from rfkit.explorer.worker import Worker
 
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; give a network, a torch.nn.Module.")
+    panels = [panels] if isinstance(panels, str) else panels
     for name in panels or ():
         check_choice("panels", name, PANELS)
     worker = Worker()
     names = None if class_names is None else tuple(class_names)
-    findings = Findings(model, open_image(image), output=output, class_names=names, watch=worker.watch)
-    choice = findings.start(layer=layer, pixel=pixel)
+    menu = Menu(model, open_image(image), output=output, class_names=names)
+    findings = Findings(menu, watch=worker.watch)
+    choice = first_choice(menu, layer=layer, pixel=pixel)
     if panels is None:
-        absent = ("attribution", *(() if findings.region_channels(choice.layer) else _STEPS))
+        absent = ("attribution", *(() if menu.region_channels(choice.layer) else _STEPS))
         panels = [name for name in PANELS if name not in absent]
     shown = tuple(name for name in PANELS if name in panels)
     if find_spec("ipywidgets") is None:

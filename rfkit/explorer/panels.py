@@ -18,6 +18,7 @@ from matplotlib.patheffects import Normal, withStroke
 
 from rfkit.explorer.choice import PANELS, Choice
 from rfkit.explorer.findings import Findings
+from rfkit.explorer.menu import Menu
 from rfkit.plots.attribution import plot_attribution
 from rfkit.plots.boxes import plot_box
 from rfkit.plots.coverage import plot_support
@@ -29,7 +30,8 @@ from rfkit.plots.styles import SIGNED, signed_norm, style, wrapped
 __all__ = ["Panel", "draw_panel", "draw_panels", "static_figure"]
 
 _DOTS = 96  # dots per inch
-_AXES, _LEFT, _TITLE = 3.0, 0.75, 0.55  # inches: width of the axes, left of them, above them
+# Inches. Panels of one image are equally wide and their axes are equally high, whatever they show: nothing jumps.
+_WIDTH, _AXES, _LEFT, _TITLE = 4.25, 2.7, 0.7, 0.55  # all, the axes, left of them, above them
 _LETTERS = 40  # in a line of a title
 _SPECK = 1 / 3  # of a side of the image: a smaller field is shown alone
 _CLICKABLE = ("box", "map", "region", "semantic")
@@ -38,21 +40,20 @@ _MARK = "#117733"
 
 @dataclass(frozen=True)
 class _Space:
-    """Room around the axes of a panel, in inches; and the share of their width that a colour bar takes."""
+    """Room below the axes of a panel, in inches; and the share of their width that a colour bar takes."""
 
-    right: float = 0.2
     below: float = 0.6
     bar: float = 0.0
 
 
 _SPACES = {
     "box": _Space(below=1.0),
-    "map": _Space(1.15, bar=0.066),
+    "map": _Space(bar=0.066),
     "support": _Space(below=1.0),
-    "effective": _Space(0.95, below=1.4, bar=0.066),
+    "effective": _Space(below=1.4, bar=0.066),
     "region": _Space(below=0.35),
     "semantic": _Space(below=0.35),
-    "attribution": _Space(1.4, below=0.35, bar=0.06),
+    "attribution": _Space(below=0.35, bar=0.06),
 }
 
 
@@ -91,20 +92,22 @@ class Panel:
         return top + down * (bottom - top), left + across * (right - left)
 
 
-def draw_panel(name: str, found: Any, choice: Choice, findings: Findings) -> Panel:
+def draw_panel(name: str, found: Any, choice: Choice, menu: Menu) -> Panel:
     """The picture of one result."""
-    height, width = _shape(name, found, findings)
+    height, width = menu.picture.shape[:2]
     space = _SPACES[name]
     tall = min(max(_AXES * height / width, 0.9), 1.4 * _AXES)
     # Margins are fixed rather than fitted, which would take longer than drawing does.
-    size = (_LEFT + _AXES + space.right, _TITLE + tall + space.below)
+    size = (_WIDTH, _TITLE + tall + space.below)
     # The place of a colour bar is taken from the axes.
     rectangle = (_LEFT / size[0], space.below / size[1], _AXES / (1 - space.bar) / size[0], tall / size[1])
     with style("notebook"):
         figure = Figure(figsize=size, dpi=_DOTS)
         canvas = FigureCanvasAgg(figure)
         ax = figure.add_axes(rectangle)
-        text = _DRAW[name](ax, found, choice, findings)
+        text = _DRAW[name](ax, found, choice, menu)
+        # Beside its colour bar.
+        ax.set_anchor("NE" if space.bar else "N")
         file = io.BytesIO()
         # Compressed quickly: it travels no farther than to the browser.
         canvas.print_png(file, pil_kwargs={"compress_level": 1})
@@ -120,11 +123,11 @@ def draw_panel(name: str, found: Any, choice: Choice, findings: Findings) -> Pan
     )
 
 
-def draw_panels(found: Mapping[str, Any], choice: Choice, findings: Findings) -> Figure:
+def draw_panels(found: Mapping[str, Any], choice: Choice, menu: Menu) -> Figure:
     """All results in one figure, those that are exceptions as a line of text."""
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
-    height, width = findings.picture.shape[:2]
+    height, width = menu.picture.shape[:2]
     with style("notebook"):
         figure = plt.figure(
             figsize=(4.4 * columns, (3.2 * height / width + 1.75) * rows), layout="constrained"
@@ -135,7 +138,7 @@ def draw_panels(found: Mapping[str, Any], choice: Choice, findings: Findings) ->
                 ax.set_axis_off()
                 ax.text(0.5, 0.5, wrapped(f"{PANELS[name]}: {result}", 40), ha="center", va="center", color="0.3")
             else:
-                _DRAW[name](ax, result, choice, findings)
+                _DRAW[name](ax, result, choice, menu)
         for ax in axes[len(found) :]:
             ax.remove()
     return figure
@@ -149,69 +152,76 @@ def static_figure(findings: Findings, choice: Choice, names: tuple[str, ...]) ->
             found[name] = findings.get(name, choice)
         except (ValueError, RuntimeError) as error:
             found[name] = error
-    return draw_panels(found, choice, findings)
-
-
-def _shape(name: str, found: Any, findings: Findings) -> tuple[int, int]:
-    """Height and width of what is drawn, in any unit."""
-    if name == "map":
-        return found.shape
-    if name in ("region", "semantic"):
-        return found.region.shape
-    if name == "support":
-        return found.box.height, found.box.width
-    return findings.picture.shape[0], findings.picture.shape[1]
+    return draw_panels(found, choice, findings.menu)
 
 
 # -- one function a panel: draws, and says what is there ---------------------------------------------------------------
 
 
-def _draw_box(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
-    place = findings.place(choice.layer).pixel(*choice.unit)
-    plot_box(findings.picture, found, unit_pixel=place, beyond=0.15, ax=ax)
-    text = f"{_unit(choice)} sees {found}"
+def _draw_box(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
+    place = menu.place(choice.layer).pixel(*choice.unit)
+    # A global path reaches every pixel, and would hide what the others do.
+    beside = menu.has_global_path(choice.layer)
+    plot_box(menu.picture, {"local paths": found} if beside else found, unit_pixel=place, beyond=0.15, ax=ax)
+    text = (
+        f"{_unit(choice)} sees {found}{' through local paths, and all pixels through a global one' if beside else ''}"
+    )
     ax.set_title(f"{PANELS['box']}\n{_unit(choice)}")
     return text
 
 
-def _draw_map(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_map(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     _image(ax, found, choice.unit)
     channel = "mean over channels" if choice.channel is None else f"channel {choice.channel}"
     ax.set_title(f"{PANELS['map']}: {shortened(choice.layer, 20)}\n{channel}")
     return f"{PANELS['map']} of {choice.layer}, {channel}, value {found[choice.unit]:.3g} at unit {choice.unit}"
 
 
-def _draw_support(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_support(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     plot_support(found, ax=ax)
     ax.set_title(f"{PANELS['support']}\n{ax.get_title().splitlines()[-1]}")
     return f"{_unit(choice)} is reached by {100 * found.coverage:.1f} % of the pixels of its box"
 
 
-def _draw_effective(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_effective(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     # The whole image, so that panels can be compared, unless the field would be a speck in it; two contours, because
     # each costs time.
-    sides = (1.0, 1.0) if found.box is None else (found.box.height, found.box.width)
-    small = max(side / length for side, length in zip(sides, findings.picture.shape[:2], strict=True)) < _SPECK
-    plot_effective_rf(found, ax=ax, contours=(0.5, 0.95), zoom=small and found.box is not None)
+    side, whole = found.square_sides((0.95,))[0.95], max(menu.picture.shape[:2])
+    small = found.box is not None and max(found.box.height, found.box.width) < _SPECK * whole
+    plot_effective_rf(found, ax=ax, contours=(0.5, 0.95), zoom="box" if small else False)
+    if not small and side < _SPECK**2 * whole:
+        # Beside a global path, whose box is the image, the mass may be a speck in it.
+        (row, column), half = found.centre, max(2 * side, 8)
+        ax.set(xlim=(column - half, column + half), ylim=(row + half, row - half))
     ax.figure.axes[-1].set_ylabel("|gradient| / its largest, log scale")
     through = f" through {choice.branch}" if choice.branch else ""
-    side = found.square_sides((0.95,))[0.95]
     ax.set_title(f"{PANELS['effective']}{through}\n95 % of the mass in {side:.0f} × {side:.0f} px")
     return f"effective field of {_unit(choice)}{through}: 95 % of its mass in a square of {side:.0f} pixels"
 
 
-def _draw_region(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_region(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     return _step(ax, found, "RR", found.region)
 
 
-def _draw_semantic(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_semantic(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     return _step(ax, found, "SR", found.semantic)
 
 
-def _draw_attribution(ax: Axes, found: Any, choice: Choice, findings: Findings) -> str:
+def _draw_attribution(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     plot_attribution(found, ax=ax, title="")
+    _share_power(ax.figure.axes[-1])
     ax.set_title(f"{PANELS['attribution']}\n{wrapped(found.title, _LETTERS)}")
     return f"attribution of {found.title}, score {found.score:.3g}"
+
+
+def _share_power(bar: Axes) -> None:
+    """Let the numbers of a colour bar share a power of ten, written below it: that leaves room for its label."""
+    power = int(np.floor(np.log10(max(map(abs, bar.get_ylim())) or 1)))
+    if not -1 <= power <= 1:
+        bar.yaxis.set_major_formatter(
+            lambda value, _place: f"{round(value / 10.0**power, 3):g}".replace("-", "\N{MINUS SIGN}")
+        )
+        bar.set_xlabel(f"$\\times\\,10^{{{power}}}$", fontsize="small", labelpad=7)
 
 
 _DRAW = {
@@ -252,4 +262,5 @@ def _image(ax: Axes, values: np.ndarray, unit: tuple[int, int]) -> None:
         axis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
     bar = ax.figure.colorbar(picture, ax=ax, fraction=0.046, pad=0.02)
     bar.set_label("value")
+    _share_power(bar.ax)
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]

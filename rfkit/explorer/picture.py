@@ -23,26 +23,15 @@ export default {
       picture.src = address;
       if (before) URL.revokeObjectURL(before);
     };
-    // ipywidgets gives the handle and the number of a slider no name; they get that of its label.
-    const nameSliders = () => {
-      for (const slider of document.querySelectorAll(".rfkit-slider")) {
-        const name = slider.querySelector("label")?.innerText ?? "";
-        for (const part of slider.querySelectorAll("[role=slider], .widget-readout")) {
-          part.setAttribute("aria-label", part.matches("[role=slider]") ? name : `${name}, as a number`);
-        }
-      }
-    };
     const describe = () => {
-      setTimeout(nameSliders);
       const clickable = model.get("clickable");
       picture.alt = model.get("text");
       picture.title = clickable ? "Click to pick a unit; arrow keys move it" : "";
       picture.classList.toggle("rfkit-clickable", clickable);
-      picture.classList.toggle("rfkit-stale", model.get("stale"));
       if (clickable) picture.tabIndex = 0; else picture.removeAttribute("tabindex");
     };
     model.on("change:png", show);
-    model.on("change:text change:clickable change:stale", describe);
+    model.on("change:text change:clickable", describe);
     picture.addEventListener("click", (event) => {
       if (!model.get("clickable")) return;
       const frame = picture.getBoundingClientRect();
@@ -58,16 +47,13 @@ export default {
     show();
     describe();
     el.append(picture);
-    return () => { model.off("change:png", show); URL.revokeObjectURL(address); };
+    return () => {
+      model.off("change:png", show);
+      model.off("change:text change:clickable", describe);
+      URL.revokeObjectURL(address);
+    };
   },
 };
-"""
-
-_STYLE = """
-.rfkit-picture { display: block; max-width: 100%; background: white; }
-.rfkit-picture.rfkit-clickable { cursor: crosshair; }
-.rfkit-picture.rfkit-stale { opacity: 0.45; }
-.rfkit-picture:focus-visible { outline: 3px solid #0077bb; outline-offset: -3px; }
 """
 
 
@@ -78,7 +64,6 @@ class Picture(anywidget.AnyWidget):
         png: the picture.
         text: what it shows, for those who do not see it.
         clickable: whether clicks and arrow keys mean something.
-        stale: whether it shows what was chosen before; it is pale then.
 
     Args:
         on_click: called with the place of a click, in shares of the picture's width and height.
@@ -86,12 +71,10 @@ class Picture(anywidget.AnyWidget):
     """
 
     _esm = _SCRIPT
-    _css = _STYLE
 
     png = traitlets.Bytes().tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)
     clickable = traitlets.Bool(False).tag(sync=True)
-    stale = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
         self,

@@ -14,6 +14,10 @@ from rfkit.hooks import observe
 
 __all__ = ["Request", "Worker"]
 
+# Held while something is computed: two explorers may look into one network.
+_COMPUTING = threading.Lock()
+_PATIENCE = 0.05  # seconds
+
 
 class _CancelledError(Exception):
     """Raised in the worker when what it computes is no longer wanted, or must wait."""
@@ -52,6 +56,11 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     @property
+    def paused(self) -> bool:
+        """Whether nothing is computed until `resume`."""
+        return self._paused
+
+    @property
     def latest(self) -> int:
         """Number of the latest request."""
         return self._latest
@@ -59,15 +68,18 @@ class Worker:
     def submit(
         self, names: Sequence[str], compute: Callable[[str], Any], report: Callable[[Request, str, Any], None]
     ) -> Request:
-        """Compute `names` in the thread; what was asked for before is given up."""
+        """Compute `names` in the thread; what was asked for before is given up. Once closed, nothing is computed."""
         with self._changed:
             self._latest += 1
-            self._waiting = Request(self._latest, tuple(names), compute, report)
-            if self._thread is None and not self._closed:
+            request = Request(self._latest, tuple(names), compute, report)
+            if self._closed:
+                return request
+            self._waiting = request
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="rfkit explorer", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
-            return self._waiting
+            return request
 
     def pause(self) -> None:
         """Let nothing be computed until `resume`; returns when nothing is."""
@@ -87,10 +99,12 @@ class Worker:
             return self._changed.wait_for(lambda: not self._busy and self._waiting is None, timeout)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; returns when nothing is computed any more."""
         with self._changed:
             self._closed, self._waiting = True, None
             self._changed.notify_all()
+            if threading.current_thread() is not self._thread:
+                self._changed.wait_for(lambda: not self._busy)
 
     @contextlib.contextmanager
     def watch(self, model: nn.Module) -> Iterator[None]:
@@ -127,13 +141,19 @@ class Worker:
     def _run(self, request: Request) -> tuple[str, ...]:
         """Compute what a request asks for; the names that are left when it is interrupted."""
         for index, name in enumerate(request.names):
-            if self._interrupted():
-                return request.names[index:]
+            # Asked for again and again, so that a cell of the notebook does not wait for another explorer.
+            while not _COMPUTING.acquire(timeout=_PATIENCE):
+                if self._interrupted():
+                    return request.names[index:]
             try:
+                if self._interrupted():
+                    return request.names[index:]
                 found = request.compute(name)
             except _CancelledError:
                 return request.names[index:]
             except Exception as error:  # What goes wrong is shown, whatever it is.
                 found = error
+            finally:
+                _COMPUTING.release()
             request.report(request, name, found)
         return ()

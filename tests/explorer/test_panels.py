@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from explorer.networks import image, plain, small_dwrseg
+from explorer.networks import Gated, image, plain, small_dwrseg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from rfkit.explorer import panels
 from rfkit.explorer.choice import PANELS
+from rfkit.explorer.choosing import changed_choice, first_choice
 from rfkit.explorer.findings import Findings
+from rfkit.explorer.menu import Menu
 from rfkit.explorer.panels import draw_panel, static_figure
 
 
@@ -25,14 +29,14 @@ def _closed() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    return Findings(small_dwrseg(), image(64, 96))
+    return Findings(Menu(small_dwrseg(), image(64, 96)))
 
 
 @pytest.mark.parametrize("name", PANELS)
 def test_a_panel_is_a_picture_of_the_size_it_says(findings: Findings, name: str) -> None:
-    choice = findings.changed_choice(findings.start(), layer="stage3", unit=(1, 2))
+    choice = changed_choice(findings.menu, first_choice(findings.menu), layer="stage3", unit=(1, 2))
     before = dict(plt.rcParams)
-    panel = draw_panel(name, findings.get(name, choice), choice, findings)
+    panel = draw_panel(name, findings.get(name, choice), choice, findings.menu)
     assert dict(plt.rcParams) == before
     assert plt.get_fignums() == []
     picture = np.asarray(Image.open(io.BytesIO(panel.png)).convert("RGB"))
@@ -43,9 +47,55 @@ def test_a_panel_is_a_picture_of_the_size_it_says(findings: Findings, name: str)
     assert panel.text
 
 
+def test_panels_are_equally_wide_and_high_whatever_they_show(findings: Findings) -> None:
+    sizes, tops = {}, set()
+    for layer in ("stage2", "stage4", "output"):
+        choice = changed_choice(findings.menu, first_choice(findings.menu), layer=layer)
+        for name in ("box", "map", "support", "effective", "attribution"):
+            panel = draw_panel(name, findings.get(name, choice), choice, findings.menu)
+            assert sizes.setdefault(name, panel.size) == panel.size
+            tops.add(round(panel.frame[1] * panel.size[0]))
+    assert len({width for _, width in sizes.values()}) == 1
+    assert max(tops) - min(tops) <= 1
+
+
+def test_beside_a_global_path_the_box_is_called_that_of_local_paths() -> None:
+    findings = Findings(Menu(Gated(), image()))
+    choice = first_choice(findings.menu, layer="output")
+    assert (
+        "through local paths, and all pixels"
+        in draw_panel("box", findings.get("box", choice), choice, findings.menu).text
+    )
+    figure = static_figure(findings, choice, ("box",))
+    assert any("local paths" in text.get_text() for text in figure.axes[0].get_legend().get_texts())
+
+
+@pytest.mark.parametrize("largest", [0.0, 3e-5, 0.085, 0.5, 4e3])
+def test_a_map_is_not_cut_off_whatever_its_values(findings: Findings, largest: float) -> None:
+    choice = first_choice(findings.menu)
+    values = findings.get("map", choice)
+    panel = draw_panel("map", values / np.abs(values).max() * largest, choice, findings.menu)
+    picture = np.asarray(Image.open(io.BytesIO(panel.png)).convert("RGB"))
+    assert all((edge == 255).all() for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
+
+
+def test_numbers_of_a_colour_bar_share_a_power_of_ten() -> None:
+    findings = Findings(Menu(plain(), image()))
+    choice = first_choice(findings.menu)
+    attribution = findings.get("attribution", choice)
+    for factor, label in ((1e-5, "10^"), (1.0, "")):
+        scaled = dataclasses.replace(attribution, values=attribution.values / np.abs(attribution.values).max() * factor)
+        figure = plt.figure()
+        panels._draw_attribution(figure.gca(), scaled, choice, findings.menu)
+        figure.canvas.draw()
+        bar = figure.axes[-1]
+        assert label in bar.get_xlabel() if label else not bar.get_xlabel()
+        assert max(len(tick.get_text()) for tick in bar.get_yticklabels()) <= 5
+
+
 def test_a_click_on_the_image_is_a_pixel_and_one_on_a_map_a_unit(findings: Findings) -> None:
-    choice = findings.changed_choice(findings.start(), layer="stage2", unit=(3, 4))
-    panel = draw_panel("map", findings.get("map", choice), choice, findings)
+    choice = changed_choice(findings.menu, first_choice(findings.menu), layer="stage2", unit=(3, 4))
+    panel = draw_panel("map", findings.get("map", choice), choice, findings.menu)
     left, top, right, bottom = panel.frame
     picture = np.asarray(Image.open(io.BytesIO(panel.png)).convert("RGB")).astype(int)
     for row, column in ((0, 0), (3, 4), (7, 11)):
@@ -56,7 +106,7 @@ def test_a_click_on_the_image_is_a_pixel_and_one_on_a_map_a_unit(findings: Findi
     x, y = left + 4 / 12 * (right - left), top + 3.5 / 8 * (bottom - top)
     around = picture[round(y * panel.size[0]), round(x * panel.size[1]) - 3 : round(x * panel.size[1]) + 4]
     assert (np.abs(around - (0x11, 0x77, 0x33)).sum(axis=1) < 60).any()
-    box = draw_panel("box", findings.get("box", choice), choice, findings)
+    box = draw_panel("box", findings.get("box", choice), choice, findings.menu)
     assert box.clickable
     assert box.place(0.01, 0.5) is None
     left, top, right, bottom = box.limits
@@ -65,8 +115,8 @@ def test_a_click_on_the_image_is_a_pixel_and_one_on_a_map_a_unit(findings: Findi
 
 
 def test_the_static_figure_has_a_panel_each_and_says_what_is_missing() -> None:
-    findings = Findings(plain(), image())
-    figure = static_figure(findings, findings.start(), ("box", "effective", "region"))
+    findings = Findings(Menu(plain(), image()))
+    figure = static_figure(findings, first_choice(findings.menu), ("box", "effective", "region"))
     assert isinstance(figure, Figure)
     titles = [ax.get_title() for ax in figure.axes]
     assert sum("theoretical field (TRF)" in title or "ERF" in title for title in titles) == 2

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from explorer.networks import Strange, image, plain, small_dwrseg, untouched_state
+from IPython.core.events import EventManager, available_events
+from IPython.core.interactiveshell import ExecutionInfo
 from matplotlib.figure import Figure
+from PIL import Image
 
 import rfkit
 from rfkit.explorer.choice import PANELS
@@ -34,7 +39,7 @@ def explorer() -> Iterator[Explorer]:
 
 
 def _png(explorer: Explorer, name: str) -> bytes:
-    return explorer._slots[name]._picture.png
+    return explorer._slots[name].picture.png
 
 
 def _changes(explorer: Explorer, name: str, do: Callable[[], None]) -> bool:
@@ -49,9 +54,9 @@ def test_it_opens_with_the_last_stage_and_its_pictures(explorer: Explorer) -> No
     assert explorer.choice.layer == "stage4"
     assert explorer.shown == tuple(name for name in PANELS if name != "attribution")
     assert all(_png(explorer, name).startswith(b"\x89PNG") for name in explorer.shown)
-    assert explorer._slots["attribution"].box.layout.display == "none"
-    assert explorer._of_attribution.layout.display == "none"
-    assert [row.layout.display for row in explorer.children] == ["flex", "flex", "flex", "none", "flex", "flex"]
+    assert explorer._slots["attribution"].layout.display == "none"
+    assert explorer._controls.of_attribution.layout.display == "none"
+    assert [row.layout.display for row in explorer._controls.children] == ["flex", "flex", "flex", "none"]
     assert "Ready." in explorer._status.value
 
 
@@ -63,14 +68,14 @@ def test_a_click_on_the_image_picks_the_nearest_unit(explorer: Explorer) -> None
     across, down = (70 - x0) / (x1 - x0), (20 - y0) / (y1 - y0)
 
     def click() -> None:
-        picture = explorer._slots["box"]._picture
+        picture = explorer._slots["box"].picture
         place = {"x": left + across * (right - left), "y": top + down * (bottom - top)}
         picture._handle_custom_msg(place, [])
 
     assert _changes(explorer, "effective", click)
     assert explorer.choice.pixel == (20, 70)
     assert explorer.choice.unit == rfkit.trace(small_dwrseg(), (3, 64, 96))["stage2"].unit(20, 70)
-    assert (explorer._row.value, explorer._column.value) == explorer.choice.unit
+    assert (explorer._controls.row.number.value, explorer._controls.column.number.value) == explorer.choice.unit
 
 
 def test_a_click_on_a_map_picks_that_unit(explorer: Explorer) -> None:
@@ -99,55 +104,55 @@ def test_sliders_and_arrow_keys_move_the_unit(explorer: Explorer) -> None:
     explorer.wait(PATIENCE)
 
     def slide() -> None:
-        explorer._row.value = 4
+        explorer._controls.row.number.value = 4
 
     assert _changes(explorer, "box", slide)
     assert explorer.choice.unit == (4, 3)
-    explorer._slots["map"]._picture._handle_custom_msg({"step": [0, -1]}, [])
+    explorer._slots["map"].picture._handle_custom_msg({"step": [0, -1]}, [])
     assert explorer.choice.unit == (4, 2)
     for _ in range(20):
         explorer._step(0, -1)
     assert explorer.choice.unit == (4, 0)
-    assert (explorer._row.max, explorer._column.max) == (7, 11)
+    assert (explorer._controls.row.number.max, explorer._controls.column.number.max) == (7, 11)
     explorer.wait(PATIENCE)
 
 
 def test_controls_change_layer_branch_channel_and_class(explorer: Explorer) -> None:
-    explorer._stage.value = "stage4"
+    explorer._controls.stage.value = "stage4"
     assert explorer.choice.layer == "stage4"
-    explorer._layer.value = "stage4.2"
-    assert explorer._branch.options == ("all", "d1", "d3", "d5")
+    explorer._controls.layer.value = "stage4.2"
+    assert explorer._controls.branch.options == ("all", "d1", "d3", "d5")
     explorer.wait(PATIENCE)
 
     def branch() -> None:
-        explorer._branch.value = "d5"
+        explorer._controls.branch.value = "d5"
 
     assert _changes(explorer, "effective", branch)
     assert explorer._panels["effective"].text.endswith("pixels")
     assert "through d5" in explorer._panels["effective"].text
 
     def channel() -> None:
-        explorer._channel.value = "3"
+        explorer._controls.channel.value = "3"
 
     assert _changes(explorer, "map", channel)
     assert explorer.results()["effective"].channels == (3,)
 
     def region_channel() -> None:
-        explorer._region.value = str(explorer._findings.region_channels("stage4.2") - 1)
+        explorer._controls.region.value = str(explorer._menu.region_channels("stage4.2") - 1)
 
     assert _changes(explorer, "semantic", region_channel)
-    explorer._switches["attribution"].value = True
-    assert explorer._class.label == "predicted there"
-    assert explorer._of_attribution.layout.display == "flex"
+    explorer._controls.switches["attribution"].value = True
+    assert explorer._controls.class_index.label == "predicted there"
+    assert explorer._controls.of_attribution.layout.display == "flex"
     explorer.wait(PATIENCE)
 
     def other_class() -> None:
-        explorer._class.value = (explorer.results()["attribution"].class_index + 1) % 5
+        explorer._controls.class_index.value = (explorer.results()["attribution"].class_index + 1) % 5
 
     assert _changes(explorer, "attribution", other_class)
-    explorer._switches["attribution"].value = False
-    explorer._stage.value = "stage2"
-    assert (explorer.choice.branch, explorer._branch.disabled) == ("", True)
+    explorer._controls.switches["attribution"].value = False
+    explorer._controls.stage.value = "stage2"
+    assert (explorer.choice.branch, explorer._controls.branch.disabled) == ("", True)
     explorer.wait(PATIENCE)
 
 
@@ -158,7 +163,7 @@ def test_what_was_seen_is_not_computed_again(explorer: Explorer) -> None:
     explorer.choose(unit=(1, 2))
     explorer.wait(PATIENCE)
     calls: list[str] = []
-    with rfkit.hooks.observe(explorer._findings.model, "*", lambda name, _inputs, _output: calls.append(name)):
+    with rfkit.hooks.observe(explorer._menu.model, "*", lambda name, _inputs, _output: calls.append(name)):
         explorer.choose(unit=(1, 1))
         explorer.wait(PATIENCE)
     assert not calls
@@ -177,13 +182,14 @@ def test_results_and_figure_are_those_of_the_choice(explorer: Explorer) -> None:
 
 
 def test_every_control_has_a_description_and_a_tooltip(explorer: Explorer) -> None:
+    at = explorer._controls
     controls = [
-        explorer._stage, explorer._layer, explorer._branch, explorer._channel, explorer._row, explorer._column,
-        explorer._region, explorer._class, explorer._where, explorer._method, *explorer._switches.values(),
+        at.stage, at.layer, at.branch, at.channel, at.row.number, at.column.number, at.region, at.class_index, at.where,
+        at.method, *at.switches.values(),
     ]  # fmt: skip
     assert all(control.description and control.tooltip for control in controls)
     assert len({control.description for control in controls}) == len(controls)
-    assert all(slot._picture.text for name, slot in explorer._slots.items() if name in explorer.shown)
+    assert all(slot.picture.text for name, slot in explorer._slots.items() if name in explorer.shown)
 
 
 def test_an_older_result_is_not_shown(explorer: Explorer) -> None:
@@ -200,13 +206,13 @@ def test_what_cannot_be_shown_is_one_line() -> None:
     explorer = rfkit.explore(Strange(), image(), panels=["box", "map"], layer="output")
     try:
         assert "is unknown" in str(explorer.errors["box"])
-        assert "<p" in explorer._slots["box"]._text.value
-        assert explorer._slots["box"]._picture.layout.display == "none"
+        assert "<p" in explorer._slots["box"].note.value
+        assert explorer._slots["box"].picture.layout.display == "none"
         assert _png(explorer, "map")
         explorer.choose(layer="body.2")
         explorer.wait(PATIENCE)
         assert not explorer.errors
-        assert explorer._slots["box"]._text.value == ""
+        assert explorer._slots["box"].note.value == ""
     finally:
         explorer.close()
 
@@ -225,10 +231,153 @@ def test_new_weights_make_new_pictures() -> None:
     explorer = rfkit.explore(plain(), image(), panels=["map"])
     try:
         with torch.no_grad():
-            explorer._findings.model[4].weight.mul_(torch.tensor([1.0, -3, 2, 5]).view(4, 1, 1, 1))
+            explorer._menu.model[4].weight.mul_(torch.tensor([1.0, -3, 2, 5]).view(4, 1, 1, 1))
         assert _changes(explorer, "map", lambda: explorer.choose(pixel=(3, 4)))
     finally:
         explorer.close()
+
+
+def test_a_changed_type_of_the_model_makes_new_pictures() -> None:
+    explorer = rfkit.explore(plain(), image(), panels=["map", "effective"])
+    try:
+        explorer._menu.model.double()
+        assert _changes(explorer, "effective", lambda: explorer.choose(pixel=(3, 4)))
+        explorer._menu.model.half()
+        explorer.choose(pixel=(3, 5))
+        assert explorer.wait(PATIENCE)
+        assert "gradients are taken in full precision only" in str(explorer.errors["effective"])
+    finally:
+        explorer.close()
+
+
+def test_a_unit_seen_before_is_not_drawn_again(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    explorer.choose(layer="stage3", unit=(1, 1))
+    explorer.wait(PATIENCE)
+    explorer.choose(unit=(1, 2))
+    explorer.wait(PATIENCE)
+    monkeypatch.setattr("rfkit.explorer.view.draw_panel", None)
+    explorer.choose(unit=(1, 1))
+    assert explorer.wait(PATIENCE)
+    assert not explorer.errors
+
+
+def test_the_hint_goes_with_the_first_choice_and_progress_with_the_last_panel() -> None:
+    explorer = rfkit.explore(plain(), image(), panels=["box", "map"])
+    try:
+        assert "Click the image or a map" in explorer._status.value
+        assert explorer._progress.layout.visibility == "hidden"
+        explorer._worker.pause()
+        explorer.choose(unit=(2, 2))
+        assert "Click the image" not in explorer._status.value
+        assert "Computing: Image" in explorer._status.value
+        assert explorer._progress.layout.visibility == "visible"
+        assert 0 < explorer._progress.value < explorer._progress.max
+        assert all("rfkit-stale" in explorer._slots[name]._dom_classes for name in explorer.shown)
+        # A cell that waits lets the worker go on, and stops it again.
+        assert explorer.wait(PATIENCE)
+        assert explorer._worker.paused
+        assert explorer._progress.layout.visibility == "hidden"
+        assert not any("rfkit-stale" in explorer._slots[name]._dom_classes for name in explorer.shown)
+    finally:
+        explorer.close()
+
+
+def test_numbers_and_sliders_go_together(explorer: Explorer) -> None:
+    explorer.choose(layer="stage2", unit=(2, 3))
+    explorer._controls.row.slider.value = 5
+    assert explorer.choice.unit == (5, 3)
+    assert explorer._controls.row.number.value == 5
+    explorer._controls.column.number.value = 1000
+    assert explorer.choice.unit == (5, 11)
+    assert explorer._controls.column.slider.value == 11
+    assert explorer.wait(PATIENCE)
+
+
+def test_nothing_is_left_of_a_closed_explorer() -> None:
+    before = set(ipywidgets.widgets.widget._instances)
+    explorer = rfkit.explore(plain(), image(), panels=["box"])
+    assert set(ipywidgets.widgets.widget._instances) - before
+    explorer.close()
+    assert set(ipywidgets.widgets.widget._instances) == before
+    explorer.choose(unit=(1, 1))
+    assert explorer.wait(PATIENCE)
+
+
+class Shell:
+    """What the explorer needs of a notebook's shell."""
+
+    def __init__(self, cell: str) -> None:
+        self.events = EventManager(self, available_events)
+        self.cell = cell
+
+    def get_parent(self) -> dict:
+        return {"metadata": {"cellId": self.cell}}
+
+    def run(self, cell: str) -> None:
+        self.cell = cell
+        self.events.trigger("pre_run_cell", ExecutionInfo("", True, False, True, cell))
+
+    def done(self) -> None:
+        self.events.trigger("post_run_cell", None)
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
+    shell = Shell("first")
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    return shell
+
+
+def _listeners(shell: Shell) -> int:
+    return sum(map(len, shell.events.callbacks.values()))
+
+
+def test_a_cell_pauses_the_explorer_and_the_one_that_made_it_closes_it(shell: Shell) -> None:
+    before = _listeners(shell)
+    explorer = rfkit.explore(plain(), image(), panels=["box"])
+    assert explorer._worker.paused
+    shell.done()
+    assert not explorer._worker.paused
+    shell.run("second")
+    assert explorer._worker.paused
+    shell.done()
+    assert _listeners(shell) == before + 2
+    shell.run("first")
+    assert explorer._worker._closed
+    assert _listeners(shell) == before
+
+
+def test_an_interrupt_while_it_opens_leaves_nothing_in_the_notebook(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _listeners(shell)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rfkit.explorer.view.draw_panel", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rfkit.explore(plain(), image(), panels=["box"])
+    assert _listeners(shell) == before
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
+def test_image_files_of_any_kind(mode: str, tmp_path: Path) -> None:
+    Image.new("RGB", (48, 32), (90, 90, 90)).convert(mode).save(tmp_path / "image.png")
+    explorer = rfkit.explore(plain(), tmp_path / "image.png", panels="box")
+    assert explorer._menu.picture.shape == (32, 48, 3)
+    assert not explorer.errors
+    explorer.close()
+
+
+def test_an_image_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing\.png: no such file"):
+        rfkit.explore(plain(), str(tmp_path / "missing.png"))
+
+
+def test_what_is_no_network_is_named() -> None:
+    with pytest.raises(TypeError, match="model is a str; give a network"):
+        rfkit.explore("dwrseg_b", image())
 
 
 @pytest.mark.parametrize("missing", [{"anywidget"}, {"ipywidgets"}])
@@ -239,17 +388,17 @@ def test_without_a_library(missing: set[str], monkeypatch: pytest.MonkeyPatch) -
         return None if name in missing else find(name, *rest)
 
     monkeypatch.setattr("rfkit.explorer.exploring.find_spec", absent)
-    monkeypatch.setattr("rfkit.explorer.view.find_spec", absent)
+    monkeypatch.setattr("rfkit.explorer.slot.find_spec", absent)
     made = rfkit.explore(plain(), image(), panels=["box", "map"])
     if missing == {"ipywidgets"}:
         assert isinstance(made, Figure)
         assert sum(bool(ax.get_title()) for ax in made.axes) == 2
         return
-    before = made._slots["map"]._picture.value
-    assert before.startswith('<img alt="Feature map of 4')
-    made._row.value = 2
+    before = made._slots["map"].picture.value
+    assert before.startswith('<img class="rfkit-picture" alt="Feature map of 4')
+    made._controls.row.number.value = 2
     assert made.wait(PATIENCE)
-    assert made._slots["map"]._picture.value != before
+    assert made._slots["map"].picture.value != before
     made.close()
 
 
@@ -258,6 +407,7 @@ def test_without_a_library(missing: set[str], monkeypatch: pytest.MonkeyPatch) -
     [
         ({"panels": ["trf"]}, "panels='trf' is not known; allowed: box, map"),
         ({"layer": "9"}, "layer='9' is not known"),
+        ({"pixel": 3}, "pixel=3 is not a place; allowed: two whole numbers"),
         ({"pixel": (32, 0)}, r"pixel=\(32, 0\) is outside of the 32 x 48 pixels of the image"),
     ],
 )
@@ -269,10 +419,10 @@ def test_arguments_are_checked(options: dict, message: str) -> None:
 def test_a_class_of_pixels_is_not_one_of_the_image() -> None:
     explorer = rfkit.explore(plain(), image(), panels=["attribution"], class_names=["a", "b", "c", "d"])
     try:
-        explorer._where.value = "all predicted pixels"
+        explorer._controls.where.value = "all predicted pixels"
         assert explorer.wait(PATIENCE)
         region = explorer.results()["attribution"].region
         assert np.count_nonzero(region) > 1
-        assert [label for label, _ in explorer._class.options][1:] == ["a", "b", "c", "d"]
+        assert [label for label, _ in explorer._controls.class_index.options][1:] == ["a", "b", "c", "d"]
     finally:
         explorer.close()

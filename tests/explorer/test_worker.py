@@ -131,3 +131,44 @@ def test_a_closed_worker_ends_its_thread(worker: Worker) -> None:
     assert worker._thread is not None
     worker._thread.join(PATIENCE)
     assert not worker._thread.is_alive()
+
+
+def test_a_closed_worker_computes_nothing_more(worker: Worker) -> None:
+    worker.close()
+    log = Log()
+    worker.submit(["a"], str, log)
+    assert worker.wait(PATIENCE)
+    assert log.found == []
+
+
+def test_closing_waits_for_what_is_computed(worker: Worker) -> None:
+    begun, done = threading.Event(), []
+
+    def compute(name: str) -> str:
+        begun.set()
+        time.sleep(0.3)
+        done.append(name)
+        return name
+
+    worker.submit(["a", "b"], compute, Log())
+    assert begun.wait(PATIENCE)
+    worker.close()
+    assert done == ["a"]
+
+
+def test_two_workers_compute_one_after_the_other(worker: Worker) -> None:
+    other, running, together = Worker(), [], []
+
+    def compute(name: str) -> str:
+        running.append(name)
+        time.sleep(0.05)
+        together.append(len(running))
+        running.remove(name)
+        return name
+
+    for each in (worker, other):
+        each.submit(list("abc"), compute, Log())
+    assert worker.wait(PATIENCE)
+    assert other.wait(PATIENCE)
+    other.close()
+    assert together == [1] * 6
