@@ -7,7 +7,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from rfkit.cli_arguments import command, subcommands
+from rfkit.cli_parser import command, subcommands
 
 __all__ = ["add_completion"]
 
