@@ -288,7 +288,9 @@ def _add_predict(commands: Any) -> None:
     model_arguments(parser, weights_required=True)
     parser.add_argument("source", type=place, nargs="?", help="an image, or a folder of images; or give --data")
     data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="NAME", choices=DATA_NAMES, help=f"data set, if no images are given: {DATA_WORDS}")
+    data.add_argument(
+        "--data", metavar="NAME", choices=DATA_NAMES, help=f"data set, if no images are given: {DATA_WORDS}"
+    )
     root_argument(data)
     data.add_argument("--split", default="test", choices=SPLITS, help="split of the data set; default: %(default)s")
     parser.add_argument(

@@ -64,14 +64,17 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from rfkit.data.preparing import prepare_data
 
     options: dict[str, Any] = {"size": tuple(arguments.size)} if arguments.size else {}
-    prepared = prepare_data(
-        arguments.data,
-        arguments.root,
-        out=arguments.out,
-        splits=arguments.split,
-        workers=arguments.workers,
-        **options,
-    )
+    try:
+        prepared = prepare_data(
+            arguments.data,
+            arguments.root,
+            out=arguments.out,
+            splits=arguments.split,
+            workers=arguments.workers,
+            **options,
+        )
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"What is decoded is in {arguments.out}: the same command goes on.") from error
     frames = ", ".join(f"{split} {len(dataset)}" for split, dataset in prepared.items())
     print(
         f"{arguments.data} is prepared ({frames} frames). Read it with --data {arguments.data} --root {arguments.out}"

@@ -75,19 +75,24 @@ def _removal(arguments: argparse.Namespace) -> None:
     from rfkit.api_removal import measure_branch_removal
 
     model = model_of(arguments)
-    removal = measure_branch_removal(
-        model,
-        arguments.data,
-        root=arguments.root,
-        split=arguments.split,
-        level=arguments.level,
-        batch_size=arguments.batch_size,
-        size=tuple(arguments.size) if arguments.size else None,
-        limit=arguments.limit,
-        precision=arguments.precision,
-        resume=arguments.resume,
-        device=device_of(arguments),
-    )
+    try:
+        removal = measure_branch_removal(
+            model,
+            arguments.data,
+            root=arguments.root,
+            split=arguments.split,
+            level=arguments.level,
+            batch_size=arguments.batch_size,
+            size=tuple(arguments.size) if arguments.size else None,
+            limit=arguments.limit,
+            precision=arguments.precision,
+            resume=arguments.resume,
+            device=device_of(arguments),
+        )
+    except KeyboardInterrupt as error:
+        if arguments.resume is None:
+            raise KeyboardInterrupt("Nothing is kept; with --resume FILE.npz the same command goes on.") from error
+        raise KeyboardInterrupt(f"What is measured is in {arguments.resume}: the same command goes on.") from error
     print("\n".join(_lines(removal)))
     if arguments.out is not None:
         _write(arguments.out, removal, model, arguments.kind)

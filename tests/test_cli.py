@@ -260,6 +260,25 @@ def test_an_interrupt_exits_with_130_and_says_what_was_said(
     assert err == "rfkit: interrupted. Everything is in runs/try.\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "function", "said"),
+    [
+        ("data prepare --data scenes --out {}", "data.preparing.prepare_data", "in {}: the same command goes on."),
+        ("removal --weights {} --data scenes", "api_removal.measure_branch_removal", "--resume FILE.npz"),
+        ("removal --weights {} --data scenes --resume {}/a.npz", "api_removal.measure_branch_removal", "in {}/a.npz: the"),
+    ],
+)
+def test_an_interrupt_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, function: str,
+    said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("rfkit.cli_removal.model_of", lambda arguments: None)
+    monkeypatch.setattr(f"rfkit.{function}", lambda *given, **options: _raise(KeyboardInterrupt()))
+    code, _, err = _run(capsys, *line.replace("{}", str(tmp_path)).split())
+    assert code == 130
+    assert said.replace("{}", str(tmp_path)) in err
+
+
 @pytest.mark.parametrize("error", [MemoryError("too much"), torch.OutOfMemoryError("too much")])
 def test_no_memory_is_one_line_and_exit_code_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -382,7 +401,13 @@ def test_completion_knows_every_command(capsys: pytest.CaptureFixture[str], shel
         ("rfkit train --reci", {"--recipe"}),
         ("rfkit train --model probe_", {"probe_dwrseg_l"}),
         ("rfkit train --split tr", {"train", "trainval"}),
+        ("rfkit train --recipe camvid-p", {"camvid-paper", "camvid-paper-half"}),
+        ("rfkit train --data c", {"camvid", "cityscapes"}),
+        ("rfkit benchmark dwrseg_b regseg_", {"regseg_l"}),
+        ("rfkit figures fig1 table3", {"table3"}),
         ("rfkit evaluate --weights fou", {"found.safetensors"}),
+        ("rfkit rf fou", {"found.safetensors"}),
+        ("rfkit train --root fo", {"folder"}),
     ],
 )
 def test_bash_completes_what_was_begun(
@@ -391,6 +416,7 @@ def test_bash_completes_what_was_begun(
     bash = shutil.which("bash")
     assert bash, "this test needs bash"
     (tmp_path / "found.safetensors").touch()
+    (tmp_path / "folder").mkdir()
     cli.main(["completion", "bash"])
     script = capsys.readouterr().out
     function = re.search(r"^complete .*-F (\w+) rfkit$", script, re.MULTILINE)[1]

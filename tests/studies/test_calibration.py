@@ -159,7 +159,8 @@ def test_finished_runs_are_read_and_never_repeated(
 
 
 def test_two_calibrations_are_never_in_one_folder(short: None, tmp_path: Path) -> None:
-    with locked(tmp_path / ".lock"), pytest.raises(ValueError, match=r"another calibration is at work there \(process "):
+    message = r"another calibration is at work there \(process "
+    with locked(tmp_path / ".lock"), pytest.raises(ValueError, match=message):
         calibrate(out=tmp_path, quick=True, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     calibrate(out=tmp_path, quick=True, progress=False)
