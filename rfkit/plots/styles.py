@@ -83,7 +83,7 @@ class Figure(matplotlib.figure.Figure):
     """A figure that is written with embedded TrueType fonts wherever `savefig` is called."""
 
     def savefig(self, *arguments: Any, **options: Any) -> None:
-        """Write the figure as matplotlib does, with the fonts of `style`, and 200 dots an inch unless told otherwise."""
+        """Write the figure as matplotlib does, with the fonts of `style`, and 200 dots an inch by default."""
         settings: dict[Any, Any] = dict(_FONTS)
         if mpl.rcParams["savefig.dpi"] == "figure":
             settings["savefig.dpi"] = _DOTS_PER_INCH
