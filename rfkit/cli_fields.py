@@ -48,8 +48,8 @@ def add_rf(commands: Any) -> None:
         "rf",
         _rf,
         "print the theoretical receptive field of every layer of a network",
-        "rf my_nets.py:make --input 3,512,1024",
-        "rf my_nets.py:UNet --option width=32 --input 256,256 --changes --out growth.png",
+        "rf my_net.py:make --input 3,512,1024",
+        "rf my_net.py:UNet --option width=32 --input 256,256 --changes --out growth.png",
         "rf my_package.nets:make --input 512,1024 --format csv --out fields.csv",
         "rf --model regseg --input 3,1024,2048 --layer stage4 --unit 8,16",
     )
@@ -80,8 +80,8 @@ def add_erf(commands: Any) -> None:
         "erf",
         _erf,
         "measure the effective receptive field of layers of a network",
-        "erf my_nets.py:make --input 3,256,256 --count 8",
-        "erf my_nets.py:make --input 256,256 --layer encoder.* --layer output --out erf.png",
+        "erf my_net.py:make --input 3,256,256 --count 8",
+        "erf my_net.py:make --input 256,256 --layer encoder.* --layer output --out erf.png",
         "erf --model dwrseg_l --weights camvid --input 360,480 --data camvid --root ~/CamVid --layer stage4",
     )
     _network_arguments(parser)
@@ -119,7 +119,7 @@ def add_erf(commands: Any) -> None:
 def _network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "network", nargs="?", metavar="MODULE:FACTORY",
-        help="a file or module, and the function, class or network in it: my_nets.py:make",
+        help="a file or module, and the function, class or network in it: my_net.py:make",
     )  # fmt: skip
     parser.add_argument("--model", metavar="NAME", help="instead: a network that `rfkit models` lists")
     parser.add_argument(

@@ -29,7 +29,7 @@ def add_rates(commands: Any) -> None:
         "learn dilation rates from several starts; the same command goes on, and never makes a finished run again",
         "rates --model dwrseg_l --data camvid --root ~/CamVid --epochs 40 --out runs/rates",
         "rates --model regseg --data camvid --root ~/CamVid --starts own 9 --probe 1 3 5 7 9 --out runs/rates",
-        "rates --model my_nets.py:make --option width=32 --data folder --root my-street --out runs/rates",
+        "rates --model my_net.py:make --option width=32 --data folder --root my-street --out runs/rates",
     )
     data_arguments(parser)
     parser.add_argument("--split", default="trainval", choices=SPLITS, help="split to train on; default: %(default)s")
