@@ -375,9 +375,11 @@ def test_tensorboard_events_where_installed(run: Run, monkeypatch: pytest.Monkey
         assert b"learning_rate" in events[0].read_bytes()
 
 
-def test_the_bar_says_what_a_person_wants_to_know(run: Run, capsys: pytest.CaptureFixture[str], patches: type) -> None:
+def test_the_bar_says_what_a_person_wants_to_know(
+    run: Run, notebook: pytest.CaptureFixture[str], patches: type
+) -> None:
     run(progress=True, evaluation=patches(count=4, split="val"), evaluate_every=1)
-    shown = capsys.readouterr().err
+    shown = notebook.readouterr().err
     assert "Training: 100%" in shown
     for part in ("9/9", "epoch 3/3", "images/s", "loss ", "mIoU "):
         assert part in shown
