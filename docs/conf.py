@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import rfkit
 from rfkit import cli
-from rfkit.cli_arguments import subcommands
+from rfkit.cli_parser import subcommands
 
 project = "rfkit"
 author = "The rfkit authors"
@@ -29,6 +29,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"rfkit {release}"
 html_copy_source = False
+# The licence and the authors are in the project's own files.
+html_show_copyright = False
 
 # In docstrings `name` is code; where it is something that is documented, a link as well.
 default_role = "py:obj"

@@ -10,6 +10,9 @@ from tqdm.auto import tqdm
 
 __all__ = ["Bar"]
 
+# Where a terminal does not know its size, as in some containers, tqdm would draw nothing at all.
+_SIZE = {"ncols": 80, "nrows": 24}
+
 
 class Bar(tqdm):
     """A tqdm bar on a terminal and in a notebook. Elsewhere it is a line every half minute, without control characters.
@@ -26,6 +29,10 @@ class Bar(tqdm):
         # Without a delay, however short, tqdm would draw the bar here already, before `_say` takes over.
         quiet = {} if self._watched else {"delay": 1e-9, "mininterval": min(pause, 1.0), "maxinterval": pause}
         super().__init__(*arguments, **{**options, **quiet})
+        for name, usual in _SIZE.items():
+            found = getattr(self, name, None)
+            if self._watched and isinstance(found, int) and found < 1:
+                setattr(self, name, usual)
         if not self._watched and not self.disable:
             self.sp: Any = self._say
 

@@ -156,7 +156,7 @@ def plot_attribution(
     title: str = "",
     smooth: float | None = None,
     percentile: float = 99.5,
-    look: str = "paper",
+    look: str | None = None,
     **options: Any,
 ) -> Figure:
     """Which pixels the score of a class rests on, drawn over the image: a panel for each target and method.

@@ -23,7 +23,7 @@ def plot_rf_growth(
     input_size: Sequence[int] | Tensor,
     *,
     title: str = "",
-    look: str = "paper",
+    look: str | None = None,
     global_paths: str = "ignore",
     **options: Any,
 ) -> Figure:
@@ -63,7 +63,7 @@ def plot_rf_growth(
 
 
 def growth_figure(
-    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, title: str = "", look: str = "paper", **options: Any
+    table: pd.DataFrame | Mapping[str, pd.DataFrame], *, title: str = "", look: str | None = None, **options: Any
 ) -> Figure:
     """The figure of `plot_rf_growth`, of tables that were computed before."""
     import matplotlib.pyplot as plt
@@ -96,7 +96,7 @@ def plot_receptive_field(
     layers: str | Sequence[str] | None = None,
     unit: tuple[int, int] | str = "centre",
     title: str = "",
-    look: str = "paper",
+    look: str | None = None,
     **options: Any,
 ) -> Figure:
     """Which part of an image the units of one or several layers can see: their boxes on it, the rest shaded.

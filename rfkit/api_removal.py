@@ -22,7 +22,7 @@ def plot_branch_removal(
     root: str | Path | None = None,
     split: str = "test",
     kind: str = "drops",
-    look: str = "paper",
+    look: str | None = None,
     **options: Any,
 ) -> Figure:
     """What a network loses on images without the branches of one dilation rate, stage by stage.
@@ -74,7 +74,7 @@ def measure_branch_removal(
 
 
 def draw_branch_removal(
-    removal: BranchRemoval, model: nn.Module, *, kind: str = "drops", look: str = "paper"
+    removal: BranchRemoval, model: nn.Module, *, kind: str = "drops", look: str | None = None
 ) -> Figure:
     """The figure of `removal`, titled with what was measured and, if `model` has a card, how it was trained."""
     from rfkit.plots.removal import plot_branch_removal as draw

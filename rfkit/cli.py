@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +15,28 @@ import rfkit
 from rfkit.cli_advise import add_advise
 from rfkit.cli_arguments import (
     DATA_NAMES,
+    DATA_WORDS,
     SPLITS,
-    command,
+    count,
     data_arguments,
     device_arguments,
     device_of,
+    file_to_write,
+    folder_to_write,
+    is_factory,
     model_arguments,
     model_of,
     pairs,
+    place,
     positive,
+    root_argument,
+    size_argument,
 )
 from rfkit.cli_calibrate import add_calibrate
 from rfkit.cli_completion import add_completion
 from rfkit.cli_data import add_data
 from rfkit.cli_fields import add_erf, add_rf
+from rfkit.cli_parser import Parser, command
 from rfkit.cli_rates import add_rates
 from rfkit.cli_removal import add_removal
 from rfkit.cli_speed import add_benchmark, add_export
@@ -37,6 +47,8 @@ if TYPE_CHECKING:
     from rfkit.results.branches import BranchWeights
 
 __all__ = ["main"]
+
+_COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,16 +65,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["models"])  # doctest: +SKIP
         0
     """
-    arguments = _parser().parse_args(argv)
+    arguments = argparse.Namespace()
     try:
-        _check_device(getattr(arguments, "device", None))
-        return arguments.run(arguments) or 0
+        with _flushed():
+            _parser().parse_args(argv, arguments)
+            _check_names(arguments)
+            _check_device(getattr(arguments, "device", None))
+            return arguments.run(arguments) or 0
     except KeyboardInterrupt as error:
         print(f"rfkit: interrupted. {error}".rstrip(". ") + ".", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # `rfkit models | head -1`: the reader has seen enough. Closing stderr keeps the interpreter's last flush quiet.
-        sys.stderr.close()
+        # `rfkit models | head -1`: the reader has seen enough. The interpreter flushes once more when it ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ArithmeticError as error:
         return _failed(arguments, error, 1)
@@ -73,6 +89,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         return _failed(arguments, error, 1)
+
+
+@contextlib.contextmanager
+def _flushed() -> Iterator[None]:
+    """What was printed, help included, is handed on here, where a pipe that nobody reads any more can be told."""
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+
+
+def _check_names(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` for what the parser cannot know without torch, in the words of the command line."""
+    from rfkit._checks import check_choice
+
+    given = vars(arguments)
+    model, recipe, data = given.get("model"), given.get("recipe"), given.get("data")
+    if model is not None and not is_factory(model):
+        from rfkit.models.registry import list_models
+
+        check_choice("--model", model, list_models())
+    if recipe is not None:
+        from rfkit.training.recipe import RECIPES
+
+        check_choice("--recipe", recipe, RECIPES)
+    # A sweep file may name the folder.
+    if data not in (None, "scenes") and arguments.root is None and "file" not in given:
+        raise ValueError(f"--root is needed, because {data} is read from files; give the folder that holds it.")
 
 
 def _check_device(name: str | None) -> None:
@@ -94,7 +138,7 @@ def _check_device(name: str | None) -> None:
 
 
 def _failed(arguments: argparse.Namespace, error: Exception, code: int) -> int:
-    if arguments.debug:
+    if getattr(arguments, "debug", False):
         raise error
     message = " ".join(str(error).split()) or type(error).__name__
     print(f"rfkit: error: {message}", file=sys.stderr)
@@ -107,24 +151,29 @@ def _failed(arguments: argparse.Namespace, error: Exception, code: int) -> int:
 _EPILOG = """\
 `rfkit COMMAND --help` shows the options of a command, with examples.
 
+examples:
+  rfkit models
+  rfkit branches --model probe_dwrseg_l --weights camvid
+  rfkit rf my_net.py:make --input 512,1024
+  rfkit figures
+
 exit codes:
   0    done
   1    data has problems, a figure or run failed, a loss diverged, no memory
-  2    wrong arguments or files: one line says which; `rfkit COMMAND --debug`
-       shows where it comes from
+  2    wrong arguments or files: one line says which; with --debug the line it
+       comes from is shown
   130  interrupted; the same command goes on with training, sweeps, preparing
 
 Results go to stdout, progress and errors to stderr."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="rfkit",
         description="Which receptive fields does each stage of a network need, and which does it really use?",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"rfkit {rfkit.__version__}")
+    parser.add_argument("--version", action="version", version=f"rfkit {rfkit.__version__}", help="show the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_models(commands)
     add_data(commands)
@@ -162,21 +211,46 @@ def _add_train(commands: Any) -> None:
         "train --data folder --root my-street --model dwrseg_b --option stem=narrow --seed 1",
     )
     data_arguments(parser)
-    parser.add_argument("--model", required=True, metavar="NAME", help="a name that `rfkit models` lists")
-    parser.add_argument("--recipe", default="camvid-paper-half", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's; the learning rate ends there")
-    parser.add_argument("--stop-after", type=int, metavar="N", help="stop when N epochs are done; continue later")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder; default: runs/MODEL-DATA-RECIPE-seedN")
-    parser.add_argument("--split", default="trainval", choices=SPLITS, help="trained on; default: %(default)s")
-    parser.add_argument("--test-split", choices=SPLITS, help="scored at the end; default: no scores")
-    parser.add_argument("--evaluate-every", type=int, default=0, metavar="N", help="also score after every N epochs")
+    parser.add_argument("--split", default="trainval", choices=SPLITS, help="split to train on; default: %(default)s")
+    parser.add_argument("--test-split", choices=SPLITS, help="split to score when all is done; default: no scores")
+    parser.add_argument(
+        "--evaluate-every", type=count, default=0, metavar="N",
+        help="score that split after every N epochs as well; default: only when all is done",
+    )  # fmt: skip
+    parser.add_argument("--model", required=True, metavar="NAME", help="network, one that `rfkit models` lists")
+    pairs(parser, "--option", "options", "option of the network, in TOML: depthwise=true, stem=narrow")
+    parser.add_argument(
+        "--recipe", default="camvid-paper-half", metavar="NAME",
+        help="recipe: every number of the training under one name; default: %(default)s",
+    )  # fmt: skip
     pairs(parser, "--set", "overrides", "replace a number of the recipe, in TOML: batch_size=8, crop_size=[180,240]")
-    pairs(parser, "--option", "options", "an option of the network, in TOML: depthwise=true, stem=narrow")
+    parser.add_argument(
+        "--epochs", type=positive, metavar="N",
+        help="epochs of the whole schedule, after which the learning rate is 0; default: the recipe's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stop-after", type=positive, metavar="N",
+        help="stop when N epochs are done in all, to go on some other time; default: at the end",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=count, default=0, metavar="N",
+        help="seed of initial weights, order and augmentation; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="FOLDER", help="run folder; default: runs/MODEL-DATA-RECIPE-seedN"
+    )
+    parser.add_argument(
+        "--no-resume", action="store_true", help="make it an error if the folder holds a run, instead of going on"
+    )
     device_arguments(parser)
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read; default: as many as are needed")
-    parser.add_argument("--compile", metavar="MODE", help="compile the network: default, reduce-overhead, max-autotune")
-    parser.add_argument("--no-resume", action="store_true", help="a folder that holds a run already is an error")
+    parser.add_argument(
+        "--workers", type=count, metavar="N",
+        help="processes that read images; 0: none beside this one; default: as many as a GPU needs, without a GPU 0",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compile", metavar="MODE", choices=_COMPILE_MODES,
+        help=f"compile the network: {', '.join(_COMPILE_MODES)}; default: not compiled",
+    )  # fmt: skip
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -190,12 +264,14 @@ def _add_evaluate(commands: Any) -> None:
     )
     model_arguments(parser, weights_required=True)
     data_arguments(parser)
-    parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
+    parser.add_argument("--split", default="test", choices=SPLITS, help="split to score; default: %(default)s")
     parser.add_argument(
-        "--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+        "--batch-size", type=positive, default=4, metavar="N", help="images in a forward pass; default: %(default)s"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the table as CSV as well")
+    size_argument(parser, "pixels that the network sees of each image; default: all, at its own size")
+    parser.add_argument(
+        "--out", type=file_to_write(".csv"), metavar="FILE.csv", help="file for the table; default: it is only printed"
+    )
     device_arguments(parser)
 
 
@@ -210,14 +286,17 @@ def _add_predict(commands: Any) -> None:
         "predict --weights runs/try --data cityscapes --root ~/cityscapes --size 512 1024 --submission --out to-submit",
     )
     model_arguments(parser, weights_required=True)
-    parser.add_argument("source", type=Path, nargs="?", help="an image, or a folder of images; or give --data")
-    parser.add_argument("--data", metavar="NAME", choices=DATA_NAMES, help=", ".join(DATA_NAMES))
-    parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set")
-    parser.add_argument("--split", default="test", choices=SPLITS, help="of the data set; default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for labels/ and overlays/")
-    parser.add_argument(
-        "--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
+    parser.add_argument("source", type=place, nargs="?", help="an image, or a folder of images; or give --data")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", metavar="NAME", choices=DATA_NAMES, help=f"data set, if no images are given: {DATA_WORDS}"
     )
+    root_argument(data)
+    data.add_argument("--split", default="test", choices=SPLITS, help="split of the data set; default: %(default)s")
+    parser.add_argument(
+        "--out", type=folder_to_write, required=True, metavar="FOLDER", help="folder that gets labels/ and overlays/"
+    )
+    size_argument(parser, "pixels that the network sees of each image; default: all, at its own size")
     parser.add_argument(
         "--submission", action="store_true", help="write what Cityscapes' evaluation server takes, and nothing else"
     )
@@ -235,8 +314,14 @@ def _add_branches(commands: Any) -> None:
         "branches --weights runs/probe/weights.safetensors --out branches.csv",
     )
     model_arguments(parser, weights_required=False)
-    parser.add_argument("--measure", default="weight", choices=("weight", "gain"), help="default: %(default)s")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the table (.csv) or the figure (.png, .pdf, .svg)")
+    parser.add_argument(
+        "--measure", default="weight", choices=("weight", "gain"),
+        help="weight: |w|, as in the paper; gain: |w| times the gain of the norm before it; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=file_to_write(".csv", ".png", ".pdf", ".svg"), metavar="FILE",
+        help="file for the table (.csv) or the figure (.png, .pdf, .svg); default: the table is only printed",
+    )  # fmt: skip
 
 
 def _add_figures(commands: Any) -> None:
@@ -251,15 +336,30 @@ def _add_figures(commands: Any) -> None:
         "figures --html",
         "figures fig5 fig8 --weights runs --data camvid --root ~/CamVid --out figures-local",
     )
-    parser.add_argument("names", nargs="*", help="default: all")
-    parser.add_argument("--list", action="store_true", help="list the names and stop")
-    parser.add_argument("--html", action="store_true", help="write the page index.html of what is there, and stop")
-    parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file, a run folder, a folder of either")
-    parser.add_argument("--data", choices=DATA_NAMES, help="show images of this data set; default: procedural scenes")
-    parser.add_argument("--root", type=Path, metavar="FOLDER", help="where that data set is")
-    parser.add_argument("--out", type=Path, default=Path("figures"), metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    parser.add_argument("--force", action="store_true", help="rebuild what is up to date")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="figures and tables that `rfkit figures --list` lists; default: all"
+    )
+    parser.add_argument("--list", action="store_true", help="list the names with their captions, and stop")
+    parser.add_argument(
+        "--html", action="store_true", help="write index.html, a page of the figures that are there, and stop"
+    )
+    parser.add_argument("--force", action="store_true", help="rebuild what is up to date as well")
+    parser.add_argument(
+        "--out", type=folder_to_write, default="figures", metavar="FOLDER",
+        help="folder for figures, tables and their manifest; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights", type=place, metavar="PATH",
+        help="weights file, run folder, or folder of either to draw from; default: the weights that ship",
+    )  # fmt: skip
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", choices=DATA_NAMES, metavar="NAME", help=f"data set to show images of: {DATA_WORDS}; default: scenes"
+    )
+    root_argument(data)
+    parser.add_argument(
+        "--seed", type=count, default=0, metavar="N", help="seed of all that is drawn at random; default: %(default)s"
+    )
 
 
 # ---- what is done ---------------------------------------------------------------------------------------------------
@@ -363,20 +463,17 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _branches(arguments: argparse.Namespace) -> None:
-    from rfkit._checks import check_choice
     from rfkit._files import replacing
     from rfkit.analysis.branches import branch_weights
     from rfkit.api import plot_branch_weights
 
-    if arguments.out is not None:
-        check_choice("--out", arguments.out.suffix, (".csv", ".png", ".pdf", ".svg"))
     model = model_of(arguments)
     weights = branch_weights(model, measure=arguments.measure)
     print("\n".join(_branch_table(weights, model.card)))
     if arguments.out is None:
         return
     with replacing(arguments.out) as temporary:
-        if arguments.out.suffix == ".csv":
+        if arguments.out.suffix.lower() == ".csv":
             weights.to_frame().to_csv(temporary, index=False)
         else:
             plot_branch_weights(model, measure=arguments.measure).savefig(temporary)

@@ -8,7 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rfkit.cli_arguments import SPLITS, command, data_arguments, device_arguments, pairs
+from rfkit.cli_arguments import (
+    SPLITS,
+    data_arguments,
+    device_arguments,
+    folder_to_write,
+    number,
+    pairs,
+    positive,
+    several,
+    size_argument,
+)
+from rfkit.cli_parser import command
 
 __all__ = ["add_advise"]
 
@@ -29,38 +40,39 @@ def add_advise(commands: Any) -> None:
         "network", metavar="MODULE:FACTORY",
         help="a file or module, and the function, class or network in it: my_net.py:make",
     )  # fmt: skip
-    pairs(parser, "--option", "options", "an argument of the factory, in TOML: width=32, num_classes=11")
+    pairs(parser, "--option", "options", "argument of the factory, in TOML: width=32, num_classes=11")
     data_arguments(parser)
-    parser.add_argument("--split", default="train", choices=SPLITS, help="trained on; default: %(default)s")
+    parser.add_argument("--split", default="train", choices=SPLITS, help="split to train on; default: %(default)s")
     parser.add_argument(
-        "--validation", default="val", choices=SPLITS, help="where branches are removed; default: %(default)s"
-    )
+        "--validation", default="val", choices=SPLITS,
+        help="split on which branches are removed; default: %(default)s",
+    )  # fmt: skip
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--epochs", type=int, metavar="N", help="budget: epochs of each training")
-    budget.add_argument("--minutes", type=float, metavar="N", help="budget: minutes for all trainings together")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many trainings; default: %(default)s")
+    budget.add_argument("--epochs", type=positive, metavar="N", help="budget: epochs of each training")
+    budget.add_argument("--minutes", type=number, metavar="N", help="budget: minutes for all trainings together")
     parser.add_argument(
-        "--dilations", type=_rates, default=(1, 3, 5), metavar="N,N,...", help="rates that compete; default: 1,3,5"
+        "--seeds", type=positive, default=3, metavar="N", help="how many trainings: seeds 0, 1, ...; default: 3"
     )
     parser.add_argument(
-        "--stage", dest="stages", action="append", type=_stage, metavar="NAME=PATTERN,...",
-        help="blocks of a stage, instead of what is found; may be repeated: low=layer1.?",
+        "--dilations", type=several(positive, "1,3,5"), default=(1, 3, 5), metavar="N,N,...",
+        help="dilation rates that compete; default: 1,3,5",
     )  # fmt: skip
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: the recipe's"
-    )
-    parser.add_argument("--recipe", default="camvid-paper-half", metavar="NAME", help="default: %(default)s")
+        "--stage", dest="stages", action="append", type=_stage, metavar="NAME=PATTERN,...",
+        help="a stage and its blocks: low=layer1.?; may be repeated; default: what `rfkit.find_stages` finds",
+    )  # fmt: skip
+    size_argument(parser, "pixels that the network sees of each image; default: the recipe's")
+    parser.add_argument(
+        "--recipe", default="camvid-paper-half", metavar="NAME",
+        help="recipe: every number of the trainings under one name; default: %(default)s",
+    )  # fmt: skip
     pairs(parser, "--set", "overrides", "replace a number of the recipe, in TOML: batch_size=8")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/advice-FACTORY-DATA")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="FOLDER",
+        help="folder for trainings, tables and report.html; default: runs/advice-FACTORY-DATA",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say which blocks would be probed, and stop")
     device_arguments(parser)
-
-
-def _rates(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1,3,5") from None
 
 
 def _stage(text: str) -> tuple[str, list[str]]:

@@ -1,79 +1,29 @@
-"""What the commands of `rfkit` share: how a command is declared, and the arguments that several of them take."""
+"""The arguments that several commands of `rfkit` take, and what their values may be.
+
+Values are checked as they are read, so that no command finds out after an hour that it cannot write its result.
+"""
 
 from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "DATA_NAMES",
-    "SPLITS",
-    "command",
-    "data_arguments",
-    "device_arguments",
-    "device_of",
-    "model_arguments",
-    "model_of",
-    "pair",
-    "pairs",
-    "positive",
-    "subcommands",
-]
+    "DATA_NAMES", "DATA_WORDS", "SPLITS", "count", "data_arguments", "device_arguments", "device_of", "file_to_write",
+    "folder_to_write", "is_factory", "model_arguments", "model_of", "number", "pair", "pairs", "place", "positive",
+    "root_argument", "several", "size_argument",
+]  # fmt: skip
 
 DATA_NAMES = ("camvid", "cityscapes", "bdd100k", "folder", "scenes")
 SPLITS = ("train", "val", "test", "trainval")
 
-
-def command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], summary: str, *examples: str
-) -> argparse.ArgumentParser:
-    """The parser of a command, with its summary and examples in its help."""
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="examples:\n" + "\n".join(f"  rfkit {example}" for example in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=run)
-    return parser
+DATA_WORDS = "camvid, cityscapes, bdd100k, folder (images and labels of your own) or scenes (drawn, without files)"
 
 
-def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """The commands below `parser`, in its order: "train", "data check", ... and the parser of each."""
-    for action in parser._actions:
-        if not isinstance(action, argparse._SubParsersAction):
-            continue
-        for name, command_parser in action.choices.items():
-            below = [(f"{name} {rest}", found) for rest, found in subcommands(command_parser)]
-            yield from below or [(name, command_parser)]
-
-
-def data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --data and --root."""
-    parser.add_argument("--data", required=True, metavar="NAME", choices=DATA_NAMES, help=", ".join(DATA_NAMES))
-    parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set (scenes need none)")
-
-
-def model_arguments(parser: argparse.ArgumentParser, *, weights_required: bool) -> None:
-    """Add --model and --weights."""
-    parser.add_argument("--model", metavar="NAME", help="default: the one named in the weights file")
-    parser.add_argument(
-        "--weights",
-        required=weights_required,
-        metavar="FILE_OR_NAME",
-        help="a .safetensors file, a run folder, or the name of a data set whose weights ship",
-    )
-
-
-def device_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --device and --threads."""
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...; default: the GPU where there is one")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
+# ---- values ---------------------------------------------------------------------------------------------------------
 
 
 def positive(text: str) -> int:
@@ -83,9 +33,70 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def pairs(parser: argparse.ArgumentParser, flag: str, name: str, text: str) -> None:
-    """Add an option that takes KEY=VALUE and may be repeated."""
-    parser.add_argument(flag, dest=name, action="append", default=[], type=pair, metavar="KEY=VALUE", help=text)
+def count(text: str) -> int:
+    """A whole number, 0 included."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def several(each: Callable[[str], int], form: str) -> Callable[[str], tuple[int, ...]]:
+    """Whole numbers with commas between them, each as `each` reads it; `form` shows how they look."""
+
+    def read(text: str) -> tuple[int, ...]:
+        try:
+            return tuple(each(part.strip()) for part in text.split(","))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}: {error}") from None
+
+    return read
+
+
+def place(text: str) -> Path:
+    """A file or folder; "~" is the home folder in the form --root=~/data too, where a shell leaves it as it is."""
+    return Path(text).expanduser()
+
+
+def folder_to_write(text: str) -> Path:
+    """A folder that is there or can be made."""
+    path = place(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a file; a folder is wanted")
+    _check_above(path, text)
+    return path
+
+
+def file_to_write(*suffixes: str) -> Callable[[str], Path]:
+    """A file that is there or can be made, whose name ends in one of `suffixes`."""
+
+    def read(text: str) -> Path:
+        path = place(text)
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is a folder; the name of a file is wanted")
+        if path.suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(suffixes)}")
+        _check_above(path, text)
+        return path
+
+    return read
+
+
+def _check_above(path: Path, text: str) -> None:
+    """Find a file where a folder would have to be."""
+    above = next((parent for parent in path.parents if parent.exists()), Path())
+    if not above.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be made: {str(above)!r} is a file, not a folder")
 
 
 def pair(text: str) -> tuple[str, Any]:
@@ -100,6 +111,68 @@ def pair(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
+# ---- arguments ------------------------------------------------------------------------------------------------------
+
+
+def data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --data and --root."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--data", required=True, metavar="NAME", choices=DATA_NAMES, help=f"data set: {DATA_WORDS}")
+    root_argument(group)
+
+
+def root_argument(parser: Any) -> None:
+    """Add --root to a parser or a group of its arguments."""
+    parser.add_argument(
+        "--root", type=place, metavar="FOLDER", help="folder of the data set, as it came or prepared; scenes have none"
+    )
+
+
+def model_arguments(whole: argparse.ArgumentParser, *, weights_required: bool) -> None:
+    """Add --model and --weights."""
+    parser = whole.add_argument_group("network")
+    parser.add_argument(
+        "--model", metavar="NAME",
+        help="network, one that `rfkit models` lists; default: the one that a weights file or run folder names",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights", required=weights_required, metavar="FILE_OR_NAME",
+        help="a .safetensors file, a run folder, or with --model the data set whose weights ship, such as camvid"
+        + ("" if weights_required else "; default: untrained"),
+    )  # fmt: skip
+
+
+def size_argument(parser: Any, text: str, **options: Any) -> None:
+    """Add --size HEIGHT WIDTH; `text` says of what."""
+    parser.add_argument("--size", type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"), help=text, **options)
+
+
+def device_arguments(whole: argparse.ArgumentParser) -> None:
+    """Add --device and --threads."""
+    parser = whole.add_argument_group("computer")
+    parser.add_argument(
+        "--device", metavar="NAME", help="where to compute: cpu, cuda, cuda:1, ...; default: the GPU if there is one"
+    )
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads to compute with; default: as many as torch takes"
+    )
+
+
+def pairs(parser: argparse.ArgumentParser, flag: str, name: str, text: str) -> None:
+    """Add an option that takes KEY=VALUE and may be repeated."""
+    parser.add_argument(
+        flag, dest=name, action="append", default=[], type=pair, metavar="KEY=VALUE", help=f"{text}; may be repeated"
+    )
+
+
+# ---- what they mean -------------------------------------------------------------------------------------------------
+
+
+def is_factory(name: str) -> bool:
+    """Whether a name means a network in somebody's file, as MODULE:FACTORY."""
+    return ":" in name or name.endswith(".py")
+
+
 def model_of(arguments: argparse.Namespace) -> Any:
     """The network that --model and --weights mean; a weights file or run folder knows its network by itself."""
     from rfkit.models.registry import create_model
@@ -107,7 +180,10 @@ def model_of(arguments: argparse.Namespace) -> Any:
 
     weights = arguments.weights
     if weights is not None and Path(weights).is_dir():
-        weights = Path(weights) / "weights.safetensors"
+        folder = Path(weights)
+        weights = folder / "weights.safetensors"
+        if not weights.is_file():
+            raise FileNotFoundError(f"--weights {str(folder)!r}: the folder has no weights.safetensors; a run's has.")
     name = arguments.model
     if name is None:
         if weights is None or not (isinstance(weights, Path) or weights.endswith(".safetensors")):

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rfkit.cli_arguments import command
+from rfkit.cli_arguments import file_to_write, folder_to_write, positive
+from rfkit.cli_parser import command
 from rfkit.cli_tables import printed
 
 __all__ = ["add_calibrate"]
@@ -22,10 +23,18 @@ def add_calibrate(commands: Any) -> None:
         "calibrate --quick",
         "calibrate --out runs/calibration --threads 1 --table rfkit/paper/measured/calibration.csv",
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/calibration, or ...-quick")
-    parser.add_argument("--quick", action="store_true", help="four runs, well under a minute, in place of all")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
-    parser.add_argument("--table", type=Path, metavar="FILE.csv", help="write the table here as well")
+    parser.add_argument("--quick", action="store_true", help="make four runs, well under a minute, in place of all")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="FOLDER",
+        help="folder of the runs; default: runs/calibration, with --quick runs/calibration-quick",
+    )  # fmt: skip
+    parser.add_argument(
+        "--table", type=file_to_write(".csv"), metavar="FILE.csv",
+        help="file for the table of all runs, beside calibration.csv in that folder; default: none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads to compute with; default: as many as torch takes"
+    )
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfkit.cli_arguments import DATA_NAMES, SPLITS, command, device_arguments, device_of, pairs
+from rfkit.cli_arguments import (
+    DATA_NAMES,
+    DATA_WORDS,
+    SPLITS,
+    count,
+    device_arguments,
+    device_of,
+    file_to_write,
+    pairs,
+    place,
+    positive,
+    root_argument,
+)
+from rfkit.cli_parser import command
 from rfkit.cli_tables import FORMATS, changed, effective_lines, field_lines, printed
 
 if TYPE_CHECKING:
@@ -35,20 +48,27 @@ def add_rf(commands: Any) -> None:
         "rf",
         _rf,
         "print the theoretical receptive field of every layer of a network",
-        "rf my_nets.py:make --input 3,512,1024",
-        "rf my_nets.py:UNet --option width=32 --input 256,256 --changes --out growth.png",
+        "rf my_net.py:make --input 3,512,1024",
+        "rf my_net.py:UNet --option width=32 --input 256,256 --changes --out growth.png",
         "rf my_package.nets:make --input 512,1024 --format csv --out fields.csv",
         "rf --model regseg --input 3,1024,2048 --layer stage4 --unit 8,16",
     )
     _network_arguments(parser)
-    parser.add_argument("--layer", action="append", metavar="NAME", help="this layer alone; a pattern; may be repeated")
+    parser.add_argument(
+        "--layer", action="append", metavar="NAME",
+        help="layer to print, by name or pattern: stage4, encoder.*; may be repeated; default: all",
+    )  # fmt: skip
     parser.add_argument(
         "--changes", action="store_true", help="leave out lines with the field and stride of the line before"
     )
-    parser.add_argument("--unit", type=_unit, metavar="I,J", help="also print the box of this unit, row and column")
+    parser.add_argument(
+        "--unit", type=_unit, metavar="I,J",
+        help="unit (row, column, from 0) whose box in the image is printed too; default: none",
+    )  # fmt: skip
     parser.add_argument(
         "--global-paths", default="ignore", choices=("ignore", "include", "raise"),
-        help="what pooling to one unit, attention and the like mean; default: %(default)s",
+        help="whether pooling to one unit, attention and the like are left out of fields, make them as large as the "
+        "image, or are an error; default: %(default)s",
     )  # fmt: skip
     _output_arguments(parser, "the table (.csv, .json, .md), or growth along depth as a figure (.png, .pdf, .svg)")
 
@@ -60,22 +80,38 @@ def add_erf(commands: Any) -> None:
         "erf",
         _erf,
         "measure the effective receptive field of layers of a network",
-        "erf my_nets.py:make --input 3,256,256 --count 8",
-        "erf my_nets.py:make --input 256,256 --layer encoder.* --layer output --out erf.png",
+        "erf my_net.py:make --input 3,256,256 --count 8",
+        "erf my_net.py:make --input 256,256 --layer encoder.* --layer output --out erf.png",
         "erf --model dwrseg_l --weights camvid --input 360,480 --data camvid --root ~/CamVid --layer stage4",
     )
     _network_arguments(parser)
-    parser.add_argument("--weights", metavar="FILE_OR_NAME", help="with --model: a file, or data whose weights ship")
-    parser.add_argument("--layer", action="append", metavar="NAME", help="default: output; a pattern; may be repeated")
-    parser.add_argument("--unit", type=_unit_or_centre, default="centre", metavar="I,J", help="default: centre")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="average over the images in this folder")
-    parser.add_argument("--data", choices=DATA_NAMES, help="average over images of a data set")
-    parser.add_argument("--root", type=Path, metavar="PATH", help="where that data set is")
-    parser.add_argument("--split", default="val", choices=SPLITS, help="of the data set; default: %(default)s")
     parser.add_argument(
-        "--count", type=int, metavar="N", help="average over the first N images; default: 4 random, or all"
+        "--weights", metavar="FILE_OR_NAME",
+        help="with --model: a .safetensors file, or a data set whose weights ship, as camvid; default: untrained",
+    )  # fmt: skip
+    parser.add_argument(
+        "--layer", action="append", metavar="NAME",
+        help="layer to measure, by name or pattern: stage4, encoder.*; may be repeated; default: output",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unit", type=_unit_or_centre, default="centre", metavar="I,J",
+        help="unit (row, column, from 0) whose field is measured; default: centre",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reduce", default="abs", choices=("abs", "relu", "square", "signed"),
+        help="what is averaged of each gradient: its size, its positive part, its square, itself; default: %(default)s",
+    )  # fmt: skip
+    data = parser.add_argument_group("data")
+    data.add_argument("--images", type=place, metavar="FOLDER", help="folder of images to average over")
+    data.add_argument(
+        "--data", choices=DATA_NAMES, metavar="NAME",
+        help=f"data set to average over: {DATA_WORDS}; default, without --images: noise",
+    )  # fmt: skip
+    root_argument(data)
+    data.add_argument("--split", default="val", choices=SPLITS, help="split of the data set; default: %(default)s")
+    data.add_argument(
+        "--count", type=positive, metavar="N", help="average over the first N images; default: all, of noise 4"
     )
-    parser.add_argument("--reduce", default="abs", choices=("abs", "relu", "square", "signed"), help="default: abs")
     device_arguments(parser)
     _output_arguments(parser, "the measures (.csv, .json, .md), or maps as a figure (.png, .pdf, .svg)")
 
@@ -83,19 +119,26 @@ def add_erf(commands: Any) -> None:
 def _network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "network", nargs="?", metavar="MODULE:FACTORY",
-        help="a file or module, and the function, class or network in it: my_nets.py:make",
+        help="a file or module, and the function, class or network in it: my_net.py:make",
     )  # fmt: skip
     parser.add_argument("--model", metavar="NAME", help="instead: a network that `rfkit models` lists")
     parser.add_argument(
-        "--input", required=True, type=_input, metavar="C,H,W", help="channels, height, width; or height, width"
+        "--input", required=True, type=_input, metavar="C,H,W",
+        help="size of the input: channels, height and width, or height and width (3 channels), in pixels",
+    )  # fmt: skip
+    pairs(parser, "--option", "options", "argument of the factory, in TOML: width=32, stem=narrow")
+    parser.add_argument(
+        "--seed", type=count, default=0, metavar="N", help="seed of random weights and images; default: %(default)s"
     )
-    pairs(parser, "--option", "options", "an argument of the factory, in TOML: width=32, stem=narrow")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights and images; default: 0")
 
 
 def _output_arguments(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--format", default="table", choices=FORMATS, help="of what is printed; default: %(default)s")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=text)
+    parser.add_argument(
+        "--format", default="table", choices=FORMATS, help="form of what is printed; default: %(default)s"
+    )
+    parser.add_argument(
+        "--out", type=file_to_write(*_TABLES, *_FIGURES), metavar="FILE", help=f"file for {text}; default: only printed"
+    )
 
 
 def _input(text: str) -> tuple[int, int, int]:
@@ -108,8 +151,8 @@ def _input(text: str) -> tuple[int, int, int]:
 
 def _unit(text: str) -> tuple[int, int]:
     numbers = _numbers(text)
-    if len(numbers) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form I,J (row, column)")
+    if len(numbers) != 2 or min(numbers) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form I,J (row, column, both at least 0)")
     return numbers[0], numbers[1]
 
 
@@ -145,17 +188,9 @@ def _network(arguments: argparse.Namespace) -> Any:
         return load_network(arguments.network, options, seed=arguments.seed)
 
 
-def _check_out(out: Path | None) -> None:
-    from rfkit._checks import check_choice
-
-    if out is not None:
-        check_choice("--out", out.suffix.lower(), (*_TABLES, *_FIGURES))
-
-
 def _rf(arguments: argparse.Namespace) -> None:
     from rfkit.analysis.theoretical import TraceError, trace
 
-    _check_out(arguments.out)
     model = _network(arguments)
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -272,7 +307,6 @@ def _erf(arguments: argparse.Namespace) -> None:
 
     from rfkit.analysis.effective import effective_rf
 
-    _check_out(arguments.out)
     device = device_of(arguments)
     model = _network(arguments).to(device)
     images, said = _images(arguments)
@@ -303,8 +337,6 @@ def _images(arguments: argparse.Namespace) -> tuple[Any, str]:
     import torch
 
     channels, height, width = arguments.input
-    if arguments.count is not None and arguments.count < 1:
-        raise ValueError(f"--count {arguments.count} must be above 0.")
     if arguments.images is not None and arguments.data is not None:
         raise ValueError("give either --images or --data.")
     if arguments.images is None and arguments.data is None:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from rfkit.cli_arguments import SPLITS, command, data_arguments, device_arguments, pairs
+from rfkit.cli_arguments import (
+    SPLITS,
+    count,
+    data_arguments,
+    device_arguments,
+    folder_to_write,
+    number,
+    pairs,
+    positive,
+)
+from rfkit.cli_parser import command
 
 __all__ = ["add_rates"]
 
@@ -20,39 +29,57 @@ def add_rates(commands: Any) -> None:
         "learn dilation rates from several starts; the same command goes on, and never makes a finished run again",
         "rates --model dwrseg_l --data camvid --root ~/CamVid --epochs 40 --out runs/rates",
         "rates --model regseg --data camvid --root ~/CamVid --starts own 9 --probe 1 3 5 7 9 --out runs/rates",
-        "rates --model my_nets.py:make --option width=32 --data folder --root my-street --out runs/rates",
+        "rates --model my_net.py:make --option width=32 --data folder --root my-street --out runs/rates",
     )
     data_arguments(parser)
+    parser.add_argument("--split", default="trainval", choices=SPLITS, help="split to train on; default: %(default)s")
+    parser.add_argument("--test-split", choices=SPLITS, help="split to score after each run; default: no scores")
     parser.add_argument(
-        "--model", required=True, metavar="NAME", help="a name that `rfkit models` lists, or MODULE:FACTORY"
+        "--model", required=True, metavar="NAME", help="network, one that `rfkit models` lists, or MODULE:FACTORY"
     )
+    pairs(parser, "--option", "options", "option of the network, in TOML: stem=narrow")
     parser.add_argument(
         "--starts", nargs="+", type=_start, default=["own", 1.0, 9.0], metavar="RATE",
-        help="rates to begin with; own: those of the network; default: own 1 9",
+        help="dilation rates to begin with, one run each; own: those of the network; default: own 1 9",
     )  # fmt: skip
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="default: 0")
-    parser.add_argument("--recipe", default="camvid-paper-half", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
     parser.add_argument(
-        "--rate-learning-rate", type=float, default=10.0, metavar="X", help="of the rates; default: %(default)g"
+        "--seeds", nargs="+", type=count, default=[0], metavar="N", help="seeds, each start is run with; default: 0"
     )
-    parser.add_argument("--probe", nargs="+", type=int, metavar="N", help="also train a probe in which these compete")
     parser.add_argument(
-        "--probe-all", action="store_true", help="in every stage, not only in the blocks whose rates are learned"
-    )
-    parser.add_argument("--split", default="trainval", choices=SPLITS, help="trained on; default: %(default)s")
-    parser.add_argument("--test-split", choices=SPLITS, help="scored at the end of each run; default: no scores")
+        "--probe", nargs="+", type=positive, metavar="RATE",
+        help="dilation rates of a probe in which they compete, trained as well; default: no probe",
+    )  # fmt: skip
+    parser.add_argument(
+        "--probe-all", action="store_true",
+        help="let them compete in every stage, not only in the blocks whose rates are learned",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe", default="camvid-paper-half", metavar="NAME",
+        help="recipe: every number of the trainings under one name; default: %(default)s",
+    )  # fmt: skip
     pairs(parser, "--set", "overrides", "replace a number of the recipe, in TOML: batch_size=8, crop_size=[180,240]")
-    pairs(parser, "--option", "options", "an option of the network, in TOML: stem=narrow")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="epochs of each run; default: the recipe's")
+    parser.add_argument(
+        "--rate-learning-rate", type=number, default=10.0, metavar="X",
+        help="learning rate of the dilation rates; default: %(default)g",
+    )  # fmt: skip
     device_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="run folders and MODEL-rates.csv")
+    parser.add_argument(
+        "--out", type=folder_to_write, required=True, metavar="FOLDER",
+        help="folder for the run folders and MODEL-rates.csv, the table of all",
+    )  # fmt: skip
 
 
 def _start(text: str) -> str | float:
+    if text == "own":
+        return text
     try:
-        return text if text == "own" else float(text)
+        rate = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a rate nor 'own'") from None
+        rate = 0.0
+    if not rate >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a rate of at least 1 nor 'own'")
+    return rate
 
 
 def _rates(arguments: argparse.Namespace) -> None:

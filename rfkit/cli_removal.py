@@ -6,7 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfkit.cli_arguments import SPLITS, command, data_arguments, device_arguments, device_of, model_arguments, model_of
+from rfkit.cli_arguments import (
+    SPLITS,
+    data_arguments,
+    device_arguments,
+    device_of,
+    file_to_write,
+    model_arguments,
+    model_of,
+    positive,
+    size_argument,
+)
+from rfkit.cli_parser import command
 
 if TYPE_CHECKING:
     from rfkit.results.removal import BranchRemoval
@@ -30,47 +41,58 @@ def add_removal(commands: Any) -> None:
     )
     model_arguments(parser, weights_required=True)
     data_arguments(parser)
-    parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
+    parser.add_argument("--split", default="test", choices=SPLITS, help="split to measure on; default: %(default)s")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="images to take, spread evenly over the split; default: all"
+    )
+    size_argument(parser, "pixels that the network sees of each image; default: all, at its own size")
     parser.add_argument(
         "--level", default="stage", choices=("stage", "block"),
         help="take a branch from a whole stage at once, or from one block after the other; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="what the network sees; default: its own"
-    )
-    parser.add_argument("--limit", type=int, metavar="N", help="images, spread evenly over the split; default: all")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="default: %(default)s")
-    parser.add_argument("--resume", type=Path, metavar="FILE.npz", help="keep what is done here, and go on from it")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the table (.csv), the result (.npz) or the figure (.png, .pdf, .svg)"
+        "--batch-size", type=positive, default=4, metavar="N", help="images in a forward pass; default: %(default)s"
     )
     parser.add_argument(
-        "--kind", default="drops", choices=("drops", "classes"), help="of the figure; default: %(default)s"
+        "--precision", default="fp32", choices=("fp32", "bf16"), help="numbers to compute with; default: %(default)s"
     )
+    parser.add_argument(
+        "--resume", type=file_to_write(".npz"), metavar="FILE.npz",
+        help="file that keeps what is done, so that the same command goes on after an interrupt; default: none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=file_to_write(*_FORMATS), metavar="FILE",
+        help="file for the table (.csv), the result (.npz) or the figure (.png, .pdf, .svg); default: only printed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kind", default="drops", choices=("drops", "classes"),
+        help="what the figure shows: drops in mIoU, or in the IoU of each class; default: %(default)s",
+    )  # fmt: skip
     device_arguments(parser)
 
 
 def _removal(arguments: argparse.Namespace) -> None:
-    from rfkit._checks import check_choice
     from rfkit.api_removal import measure_branch_removal
 
-    if arguments.out is not None:
-        check_choice("--out", arguments.out.suffix, _FORMATS)
     model = model_of(arguments)
-    removal = measure_branch_removal(
-        model,
-        arguments.data,
-        root=arguments.root,
-        split=arguments.split,
-        level=arguments.level,
-        batch_size=arguments.batch_size,
-        size=tuple(arguments.size) if arguments.size else None,
-        limit=arguments.limit,
-        precision=arguments.precision,
-        resume=arguments.resume,
-        device=device_of(arguments),
-    )
+    try:
+        removal = measure_branch_removal(
+            model,
+            arguments.data,
+            root=arguments.root,
+            split=arguments.split,
+            level=arguments.level,
+            batch_size=arguments.batch_size,
+            size=tuple(arguments.size) if arguments.size else None,
+            limit=arguments.limit,
+            precision=arguments.precision,
+            resume=arguments.resume,
+            device=device_of(arguments),
+        )
+    except KeyboardInterrupt as error:
+        if arguments.resume is None:
+            raise KeyboardInterrupt("Nothing is kept; with --resume FILE.npz the same command goes on.") from error
+        raise KeyboardInterrupt(f"What is measured is in {arguments.resume}: the same command goes on.") from error
     print("\n".join(_lines(removal)))
     if arguments.out is not None:
         _write(arguments.out, removal, model, arguments.kind)
@@ -100,11 +122,11 @@ def _write(path: Path, removal: BranchRemoval, model: Any, kind: str) -> None:
     from rfkit._files import replacing
     from rfkit.api_removal import draw_branch_removal
 
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         removal.save(path)
         return
     with replacing(path) as temporary:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             removal.to_frame().to_csv(temporary, index=False)
         else:
             draw_branch_removal(removal, model, kind=kind).savefig(temporary)

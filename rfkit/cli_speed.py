@@ -6,10 +6,21 @@ import argparse
 import contextlib
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfkit.cli_arguments import command, device_arguments, model_of, pairs
+from rfkit.cli_arguments import (
+    count,
+    device_arguments,
+    file_to_write,
+    is_factory,
+    model_arguments,
+    model_of,
+    number,
+    pairs,
+    positive,
+    size_argument,
+)
+from rfkit.cli_parser import command
 from rfkit.cli_tables import FORMATS, printed
 
 if TYPE_CHECKING:
@@ -31,28 +42,40 @@ def add_benchmark(commands: Any) -> None:
     )
     parser.add_argument(
         "networks", nargs="*", metavar="NAME",
-        help="a name that `rfkit models` lists, or MODULE:FACTORY as of `rfkit rf`; default: every listed network",
+        help="a network that `rfkit models` lists, or MODULE:FACTORY as of `rfkit rf`; default: every listed network",
+    )  # fmt: skip
+    size_argument(
+        parser, "size of the image in pixels; may be repeated; default: 512 1024 and 768 1536", action="append"
+    )
+    pairs(parser, "--option", "options", "option of every network, in TOML: num_classes=11")
+    parser.add_argument(
+        "--backend", action="append", metavar="NAME", choices=("eager", "compiled", "onnxruntime"),
+        help="what runs the network: eager, compiled or onnxruntime; may be repeated; default: eager",
     )  # fmt: skip
     parser.add_argument(
-        "--size", nargs=2, type=int, action="append", metavar=("H", "W"),
-        help="of the image; may be repeated; default: 512 1024 and 768 1536",
+        "--precision", action="append", metavar="NAME", choices=("fp32", "bf16", "fp16"),
+        help="numbers to compute with: fp32, bf16 or fp16; may be repeated; default: fp32",
     )  # fmt: skip
-    parser.add_argument(
-        "--backend", action="append", metavar="NAME", help="eager (default), compiled, onnxruntime; may be repeated"
-    )
-    parser.add_argument(
-        "--precision", action="append", metavar="NAME", help="fp32 (default), bf16, fp16; may be repeated"
-    )
     device_arguments(parser)
-    pairs(parser, "--option", "options", "an option of every network, in TOML: num_classes=11")
-    parser.add_argument("--runs", type=int, default=30, metavar="N", help="that count; default: %(default)s")
-    parser.add_argument("--warmup", type=int, default=5, metavar="N", help="runs before; default: %(default)s")
-    parser.add_argument("--minutes", type=float, metavar="M", help="at most, for each size")
-    parser.add_argument("--compare-to", metavar="NAME", help="add how many times as fast as this network")
-    parser.add_argument("--format", default="table", choices=FORMATS, help="of what is printed; default: %(default)s")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.csv", help="also put the rows into this file, after each size; others stay"
+        "--runs", type=positive, default=30, metavar="N", help="runs that are measured; default: %(default)s"
     )
+    parser.add_argument(
+        "--warmup", type=count, default=5, metavar="N", help="runs before them, not measured; default: %(default)s"
+    )
+    parser.add_argument(
+        "--minutes", type=number, metavar="N", help="minutes to measure for each size at most; default: no limit"
+    )
+    parser.add_argument(
+        "--compare-to", metavar="NAME", help="one of the networks: say how many times as fast the others are"
+    )
+    parser.add_argument(
+        "--format", default="table", choices=FORMATS, help="form of what is printed; default: %(default)s"
+    )
+    parser.add_argument(
+        "--out", type=file_to_write(".csv"), metavar="FILE.csv",
+        help="file that gets the rows after each size, beside others it holds; default: only printed",
+    )  # fmt: skip
 
 
 def add_export(commands: Any) -> None:
@@ -67,16 +90,16 @@ def add_export(commands: Any) -> None:
         "export my_net.py:make --option width=32 --out my_net.onnx --size 512 1024",
     )
     parser.add_argument("network", nargs="?", metavar="MODULE:FACTORY", help="a network of your own, as of `rfkit rf`")
-    parser.add_argument("--model", metavar="NAME", help="default: the one named in the weights file")
+    pairs(parser, "--option", "options", "argument of the factory, in TOML: width=32")
+    model_arguments(parser, weights_required=False)
+    size_argument(parser, "size of the image in pixels", required=True)
+    parser.add_argument("--out", required=True, type=file_to_write(".onnx"), metavar="FILE.onnx", help="file to write")
+    parser.add_argument("--dynamic", action="store_true", help="let the file take any batch, height and width")
+    parser.add_argument("--no-fold", action="store_true", help="leave folding of the norms to ONNX Runtime")
     parser.add_argument(
-        "--weights", metavar="FILE_OR_NAME", help="a .safetensors file, a run folder, or data whose weights ship"
-    )
-    pairs(parser, "--option", "options", "an argument of the factory, in TOML: width=32")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.onnx", help="the file to write")
-    parser.add_argument("--size", required=True, nargs=2, type=int, metavar=("H", "W"), help="of the image")
-    parser.add_argument("--dynamic", action="store_true", help="the file takes any batch, height and width")
-    parser.add_argument("--no-fold", action="store_true", help="leave the norms to ONNX Runtime")
-    parser.add_argument("--tolerance", type=float, default=1e-4, metavar="X", help="of the outputs; default: 1e-4")
+        "--tolerance", type=number, default=1e-4, metavar="X",
+        help="largest difference of outputs that is accepted, as a share of the largest output; default: %(default)g",
+    )  # fmt: skip
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
@@ -120,7 +143,7 @@ def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
     options, said = dict(arguments.options), _said(arguments)
     found: dict[str, Any] = {}
     for name in arguments.networks or list_models():
-        if ":" in name or name.endswith(".py"):
+        if is_factory(name):
             with contextlib.redirect_stdout(sys.stderr):
                 found[name + said] = load_network(name, options, seed=0)
         else:
@@ -165,11 +188,9 @@ def _measured_on(speeds: Speeds) -> list[str]:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from rfkit._checks import check_choice
     from rfkit.export.onnx_file import export_onnx
     from rfkit.loading import load_network
 
-    check_choice("--out", arguments.out.suffix.lower(), (".onnx",))
     if arguments.network is not None:
         if arguments.model is not None or arguments.weights is not None:
             raise ValueError("give either MODULE:FACTORY, or --model and --weights.")
@@ -182,7 +203,7 @@ def _export(arguments: argparse.Namespace) -> None:
     written = export_onnx(
         model,
         arguments.out,
-        size=arguments.size,
+        size=tuple(arguments.size),
         dynamic=arguments.dynamic,
         fold=not arguments.no_fold,
         tolerance=arguments.tolerance,

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rfkit.cli_arguments import DATA_NAMES, command, pairs
+from rfkit.cli_arguments import (
+    DATA_NAMES,
+    DATA_WORDS,
+    count,
+    folder_to_write,
+    number,
+    pairs,
+    place,
+    positive,
+    several,
+)
+from rfkit.cli_parser import command
 from rfkit.cli_tables import printed
 
 if TYPE_CHECKING:
@@ -27,33 +37,45 @@ def add_sweep(commands: Any) -> None:
         "sweep activations.toml --epochs 10 --seeds 0,1,2 --set batch_size=8 --set model_options.stem=narrow",
         "sweep activations.toml --address auto --gpus-per-run 0.5",
     )
-    parser.add_argument("file", metavar="FILE", help="a TOML file, or the name of a sweep that ships")
-    parser.add_argument("--data", metavar="NAME", choices=DATA_NAMES, help="instead of the file's")
-    parser.add_argument("--root", type=Path, metavar="PATH", help="folder of the data set, instead of the file's")
-    parser.add_argument("--epochs", type=int, metavar="N", help="of every run, instead of the file's or the recipe's")
-    parser.add_argument("--seeds", type=_seeds, metavar="N,N,...", help="instead of the file's")
+    parser.add_argument("file", metavar="FILE", help="a TOML file, or the name of a sweep that ships, such as table2")
+    parser.add_argument(
+        "--data", metavar="NAME", choices=DATA_NAMES, help=f"data set: {DATA_WORDS}; default: what the file says"
+    )
+    parser.add_argument(
+        "--root", type=place, metavar="FOLDER", help="folder of the data set; default: what the file says"
+    )
+    parser.add_argument(
+        "--epochs", type=positive, metavar="N", help="epochs of every run; default: what the file or the recipe says"
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, metavar="N,N,...", help="seeds of every variant; default: what the file says"
+    )
     pairs(parser, "--set", "overrides", "replace a setting of [run], in TOML: batch_size=8, model_options.stem=narrow")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/NAME")
+    parser.add_argument(
+        "--out", type=folder_to_write, metavar="FOLDER", help="folder for the runs and results.csv; default: runs/NAME"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check every run, list what would be done, and stop")
     parser.add_argument("--no-retry", action="store_true", help="leave what failed before as it is")
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help="runs at once; default: what the GPUs hold, without GPUs 1"
+    machines = parser.add_argument_group("computer")
+    machines.add_argument(
+        "--jobs", type=positive, metavar="N", help="runs at once; default: as many as the GPUs hold, without GPUs 1"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of a run; default: shared out")
-    parser.add_argument(
-        "--gpus-per-run", type=float, default=1.0, metavar="SHARE", help="0.5: two runs share a GPU; default: 1"
+    machines.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads of a run; default: shared out among the jobs"
     )
-    parser.add_argument(
+    machines.add_argument(
+        "--gpus-per-run", type=number, default=1.0, metavar="SHARE",
+        help="GPUs of a run; with 0.5 two runs share one; default: %(default)g",
+    )  # fmt: skip
+    machines.add_argument(
         "--address", metavar="ADDRESS",
-        help="of a Ray cluster, or auto; its machines must see --out and --root under the same paths",
+        help="address of a Ray cluster, or auto; its machines must see --out and --root under the same paths; default: "
+        "this machine alone",
     )  # fmt: skip
 
 
 def _seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 0,1,2") from None
+    return list(several(count, "0,1,2")(text))
 
 
 def _sweep(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,8 @@ from PIL import Image
 
 import rfkit
 from rfkit import cli, cli_completion
-from rfkit.cli_arguments import pair, subcommands
+from rfkit.cli_arguments import pair
+from rfkit.cli_parser import subcommands
 from rfkit.data import scenes
 
 COMMANDS = [name for name, _ in subcommands(cli._parser())]
@@ -52,7 +53,7 @@ def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], comm
     code, out, _ = _exit(capsys, *command.split(), "--help")
     assert code == 0
     assert "--debug" in out
-    examples = out.split("examples:\n")[1].splitlines()
+    examples = re.findall(r"^  (rfkit .+)$", out.split("examples:\n")[1].replace(" \\\n     ", ""), re.MULTILINE)
     assert examples
     for example in examples:
         arguments = shlex.split(example)
@@ -60,10 +61,26 @@ def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str], comm
         assert cli._parser().parse_args(arguments[1:]).run
 
 
+@pytest.mark.parametrize("command", ["", "data", *COMMANDS])
+def test_help_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    # argparse breaks the list of options, but not one option.
+    text = _exit(capsys, *command.split(), "--help")[1].partition("\n\n")[2]
+    assert max(map(len, text.splitlines())) <= 60
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_explained(command: str) -> None:
-    parser = dict(subcommands(cli._parser()))[command]
-    assert not [action.dest for action in parser._actions if not action.help]
+def test_every_option_says_what_it_is_and_what_it_is_by_itself(command: str) -> None:
+    """Not "default: 0" alone, and not "of the figure": a reader sees one line, not its neighbours."""
+    for action in dict(subcommands(cli._parser()))[command]._actions:
+        told = action.help or ""
+        assert len(told.split()) >= 2, action.dest
+        assert not re.match(r"default|of |instead of ", told), (action.dest, told)
+        values_wanted = action.option_strings and action.nargs != 0 and not action.required
+        if values_wanted and action.dest not in ("root", "minutes", "epochs", "images", "compare_to", "model", "data"):
+            assert "default" in told or "may be repeated" in told, (action.dest, told)
 
 
 def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,10 +89,85 @@ def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
     assert max(map(len, out.split("exit codes:")[1].splitlines())) <= 80
 
 
-def test_nothing_to_do_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = _exit(capsys)
+@pytest.mark.parametrize(("given", "shown"), [((), "rfkit models"), (("data",), "prepare")])
+def test_nothing_to_do_shows_what_there_is(
+    capsys: pytest.CaptureFixture[str], given: tuple[str, ...], shown: str
+) -> None:
+    code, out, err = _exit(capsys, *given)
+    assert (code, out) == (2, "")
+    assert shown in err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trian", "rfkit: error: argument COMMAND: 'trian' is not known; allowed: models, .* Did you mean train?"),
+        ("data chekc", "rfkit data: error: argument ACTION: 'chekc' is not known; .* Did you mean check?"),
+        # Not "--data is missing", which is only because it was misspelt.
+        ("train --dta scenes", "rfkit train: error: --dta: no such option; did you mean --data"),
+        ("train -m x", "rfkit train: error: -m: no such option; did you mean --model?"),
+        ("--vresion", "rfkit: error: --vresion: no such option; did you mean --version?"),
+        ("train --data camvidd", "--data: 'camvidd' is not known; .* Did you mean camvid?"),
+        ("train --data scenes --split vall", "--split: 'vall' is not known; .* Did you mean val?"),
+        ("train", "required: --data, --model; see `rfkit train --help`."),
+        ("models all", "rfkit models: error: all: more than this command takes; see `rfkit models --help`."),
+        ("train --data scenes --workers -2", "--workers: '-2' is not a whole number of at least 0"),
+        ("train --data scenes --seed -1", "--seed: '-1' is not a whole number of at least 0"),
+        ("rates --probe 3 -3", "--probe: '-3' is not a whole number above 0"),
+        ("rates --starts 0.5", "--starts: '0.5' is neither a rate of at least 1 nor 'own'"),
+        ("advise --dilations 1,-3", "--dilations: '1,-3' is not of the form 1,3,5: '-3' is not a whole number above 0"),
+        ("advise --minutes -1", "--minutes: '-1' is not a number above 0"),
+        ("sweep --seeds 1,x", "--seeds: '1,x' is not of the form 0,1,2"),
+        ("benchmark --backend egaer", "--backend: 'egaer' is not known; .* Did you mean eager?"),
+        ("erf --count 0", "--count: '0' is not a whole number above 0"),
+        ("rf --unit=-1,0", "--unit: '-1,0' is not of the form I,J"),
+    ],
+)
+def test_a_wrong_line_is_told_in_one_line(capsys: pytest.CaptureFixture[str], line: str, message: str) -> None:
+    code, out, err = _exit(capsys, *line.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    before, _, after = message.partition(".* ")
+    assert before in err
+    assert after in err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train --out {file}", "is a file; a folder is wanted"),
+        ("train --out {file}/run", "cannot be made"),
+        ("data prepare --out {file}", "is a file; a folder is wanted"),
+        ("predict --out {file}", "is a file; a folder is wanted"),
+        ("figures --out {file}", "is a file; a folder is wanted"),
+        ("rates --out {file}", "is a file; a folder is wanted"),
+        ("advise --out {file}", "is a file; a folder is wanted"),
+        ("sweep --out {file}", "is a file; a folder is wanted"),
+        ("calibrate --out {file}", "is a file; a folder is wanted"),
+        ("calibrate --table {folder}", "is a folder; the name of a file is wanted"),
+        ("evaluate --out {folder}", "is a folder; the name of a file is wanted"),
+        ("evaluate --out {file}/scores.csv", "cannot be made"),
+        ("branches --out a.txt", "does not end in .csv or .png or .pdf or .svg"),
+        ("removal --out {folder}", "is a folder; the name of a file is wanted"),
+        ("removal --resume a.txt", "does not end in .npz"),
+        ("rf --out {file}/a.csv", "cannot be made"),
+        ("erf --out a", "does not end in .csv or .json"),
+        ("benchmark --out {folder}", "is a folder; the name of a file is wanted"),
+        ("export --out a.txt", "does not end in .onnx"),
+    ],
+)
+def test_where_results_go_is_checked_before_anything_is_done(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "there").touch()
+    code, _, err = _exit(capsys, *line.format(file=tmp_path / "there", folder=tmp_path).split())
     assert code == 2
-    assert "COMMAND" in err
+    assert message in err
+
+
+def test_a_home_folder_is_found_behind_an_equals_sign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    arguments = cli._parser().parse_args(["data", "check", "--data", "camvid", "--root=~/CamVid"])
+    assert arguments.root == tmp_path / "CamVid"
 
 
 @pytest.mark.parametrize(
@@ -111,14 +203,15 @@ def test_models_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*SCENES, "--model", "dwrseg_x"], "'dwrseg_x' is not known; allowed: dwrseg_b"),
+        ([*SCENES, "--model", "dwrseg_x"], "--model='dwrseg_x' is not known; allowed: dwrseg_b"),
         ([*SCENES, "--model", "dwrseg_b", "--set", "sizes=3"], "'sizes' is not known"),
         ([*SCENES, "--model", "dwrseg_b", "--option", "steam=1"], "'steam' is not known"),
-        ([*SCENES, "--model", "dwrseg_b", "--recipe", "mine"], "'mine' is not known"),
-        (["train", "--data", "camvid", "--model", "dwrseg_b", "--out", "{}"], "root"),
+        ([*SCENES, "--model", "dwrseg_b", "--recipe", "mine"], "--recipe='mine' is not known"),
+        (["train", "--data", "camvid", "--model", "dwrseg_b", "--out", "{}"], "--root is needed, because camvid"),
         (["train", "--data", "camvid", "--root", "{}/none", "--model", "dwrseg_b", "--out", "{}"], "/none"),
         (["evaluate", "--data", "scenes", "--weights", "{}/w.safetensors"], "no such weights file"),
         (["evaluate", "--data", "scenes", "--weights", "camvid"], "--model is needed"),
+        (["evaluate", "--data", "scenes", "--weights", "{}"], "the folder has no weights.safetensors; a run's has"),
         (["evaluate", "--data", "scenes", "--model", "dwrseg_b", "--weights", "moon"], "'moon' is not known"),
         (["branches"], "--model is needed"),
         (["figures", "fig99", "--out", "{}"], "'fig99' is not known"),
@@ -130,9 +223,7 @@ def test_models_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
         (["data", "check", "--data", "folder", "--root", "{}/none"], "/none"),
         (["sweep", "{}/none.toml"], "none.toml"),
         (["rf", "--model", "dwrseg_x", "--input", "32,32"], "'dwrseg_x' is not known"),
-        (["erf", "--model", "dwrseg_b", "--input", "32,32", "--count", "0"], "--count 0 must be above 0"),
-        (["benchmark", "dwrseg_b", "--runs", "0"], "runs"),
-        (["export", "--model", "dwrseg_b", "--out", "{}/a.txt", "--size", "32", "32"], "--out='.txt' is not known"),
+        (["rates", "--data", "scenes", "--model", "dwrseg_x", "--out", "{}"], "--model='dwrseg_x' is not known"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_two(
@@ -148,8 +239,10 @@ def test_an_error_is_one_line_and_exit_code_two(
 
 
 def test_debug_shows_where_an_error_comes_from() -> None:
-    with pytest.raises(ValueError, match="'moon' is not known"):
-        cli.main(["evaluate", "--debug", "--data", "scenes", "--model", "dwrseg_b", "--weights", "moon"])
+    wrong = ["evaluate", "--data", "scenes", "--model", "dwrseg_b", "--weights", "moon"]
+    for line in (["--debug", *wrong], [*wrong, "--debug"]):
+        with pytest.raises(ValueError, match="'moon' is not known"):
+            cli.main(line)
 
 
 def test_a_bug_is_not_dressed_up_as_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +258,25 @@ def test_an_interrupt_exits_with_130_and_says_what_was_said(
     code, _, err = _run(capsys, "models")
     assert code == 130
     assert err == "rfkit: interrupted. Everything is in runs/try.\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "function", "said"),
+    [
+        ("data prepare --data scenes --out {}", "data.preparing.prepare_data", "in {}: the same command goes on."),
+        ("removal --weights {} --data scenes", "api_removal.measure_branch_removal", "--resume FILE.npz"),
+        ("removal --weights {} --data scenes --resume {}/a.npz", "api_removal.measure_branch_removal", "in {}/a.npz:"),
+    ],
+)
+def test_an_interrupt_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, function: str,
+    said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("rfkit.cli_removal.model_of", lambda arguments: None)
+    monkeypatch.setattr(f"rfkit.{function}", lambda *given, **options: _raise(KeyboardInterrupt()))
+    code, _, err = _run(capsys, *line.replace("{}", str(tmp_path)).split())
+    assert code == 130
+    assert said.replace("{}", str(tmp_path)) in err
 
 
 @pytest.mark.parametrize("error", [MemoryError("too much"), torch.OutOfMemoryError("too much")])
@@ -189,7 +301,7 @@ def test_numbers_above_zero_are_asked_for(capsys: pytest.CaptureFixture[str], nu
     ):
         code, _, err = _exit(capsys, *arguments)
         assert code == 2
-        assert number == "-1" or f"{option}: '{number}' is not a whole number above 0" in err
+        assert f"{option}: '{number}' is not a whole number above 0" in err
 
 
 def test_divergence_exits_with_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,12 +309,14 @@ def test_divergence_exits_with_one(capsys: pytest.CaptureFixture[str], monkeypat
     assert _run(capsys, "models") == (1, "", "rfkit: error: the loss of step 3 is nan\n")
 
 
-def test_a_reader_that_stops_reading_is_no_error() -> None:
+@pytest.mark.parametrize("line", ["--help", "train --help", "figures --list"])
+def test_a_reader_that_stops_reading_is_no_error(line: str) -> None:
+    # The reader is gone before the first word.
     done = subprocess.run(
-        f"{sys.executable} -m rfkit models | head -1; exit ${{PIPESTATUS[0]}}",
+        f"(sleep 0.5; exec {sys.executable} -m rfkit {line}) | true; exit ${{PIPESTATUS[0]}}",
         shell=True, executable="/bin/bash", capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_checking_sound_data_exits_with_zero_and_broken_data_with_one(
@@ -287,7 +401,13 @@ def test_completion_knows_every_command(capsys: pytest.CaptureFixture[str], shel
         ("rfkit train --reci", {"--recipe"}),
         ("rfkit train --model probe_", {"probe_dwrseg_l"}),
         ("rfkit train --split tr", {"train", "trainval"}),
+        ("rfkit train --recipe camvid-p", {"camvid-paper", "camvid-paper-half"}),
+        ("rfkit train --data c", {"camvid", "cityscapes"}),
+        ("rfkit benchmark dwrseg_b regseg_", {"regseg_l"}),
+        ("rfkit figures fig1 table3", {"table3"}),
         ("rfkit evaluate --weights fou", {"found.safetensors"}),
+        ("rfkit rf fou", {"found.safetensors"}),
+        ("rfkit train --root fo", {"folder"}),
     ],
 )
 def test_bash_completes_what_was_begun(
@@ -296,6 +416,7 @@ def test_bash_completes_what_was_begun(
     bash = shutil.which("bash")
     assert bash, "this test needs bash"
     (tmp_path / "found.safetensors").touch()
+    (tmp_path / "folder").mkdir()
     cli.main(["completion", "bash"])
     script = capsys.readouterr().out
     function = re.search(r"^complete .*-F (\w+) rfkit$", script, re.MULTILINE)[1]

@@ -48,7 +48,7 @@ def test_every_page_can_be_reached() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")} - {"index"}
     pages = {page for page in pages if not page.startswith("_build")}
-    listed = re.findall(r"^([a-z_/]+)$", index, re.MULTILINE)
+    listed = re.findall(r"^(?:\w+ <)?([a-z_/]+)>?$", index, re.MULTILINE)
     assert sorted(listed) == sorted(pages)
 
 

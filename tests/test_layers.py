@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "rfkit"
 
 LEVELS = {
-    "_checks": 0, "_extras": 0, "_files": 0, "_progress": 0, "_version": 0,
+    "_checks": 0, "_extras": 0, "_files": 0, "_progress": 0, "_version": 0, "cli_parser": 0,
     "nn": 1, "hooks": 1, "data": 1, "metrics": 1, "cost": 1, "results": 1, "loading": 1,
     "models": 2, "plots": 2,
     "analysis": 3, "training": 3, "export": 3, "cli_arguments": 3, "cli_tables": 3,
@@ -47,6 +47,7 @@ FORBIDDEN = {
             "cli_completion",
             "cli_data",
             "cli_fields",
+            "cli_parser",
             "cli_rates",
             "cli_removal",
             "cli_speed",

@@ -44,6 +44,16 @@ def test_a_terminal_gets_a_bar_that_moves(monkeypatch: pytest.MonkeyPatch) -> No
     assert "outer: 100%" in terminal.getvalue()
 
 
+def test_a_terminal_that_does_not_know_its_size_gets_a_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda file: (-1, -1))
+    _work()
+    lines = re.split(r"[\r\n]", terminal.getvalue().replace("\x1b[A", ""))
+    assert any(re.match(r"outer: 100%.*3/3 \[", line) for line in lines), lines
+    assert max(map(len, lines)) <= 80
+
+
 def test_what_is_done_soon_writes_nothing_into_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     _work()
     assert capsys.readouterr().err == "finished 0\nfinished 1\nfinished 2\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from rfkit._checks import DataError, check_choice, data_error
+from rfkit._checks import DataError, check_choice, check_positive, data_error
 from rfkit._files import write_text
 from rfkit._progress import Bar
 from rfkit.data.blocks import Block, fill
@@ -62,7 +62,7 @@ def prepare_data(
         FileNotFoundError: If `root` does not exist.
         DataError: If a frame of the data set cannot be read.
         OSError: If the disk has not enough space, before anything is written where that can be foreseen.
-        ValueError: If `out` holds another data set, or frames of other files or of another size.
+        ValueError: If `out` is a file, or holds another data set, or frames of other files or of another size.
 
     Example:
         >>> import tempfile
@@ -72,6 +72,10 @@ def prepare_data(
         (3, 24, 32)
     """
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out={str(out)!r} is a file; give a folder.")
+    if workers is not None:
+        check_positive("workers", workers)
     if root is not None and out.resolve() == Path(root).resolve():
         raise ValueError(f"out={str(out)!r} is the folder of the data set; give another one.")
     sources = _sources(data, root, splits, options)

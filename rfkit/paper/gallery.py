@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def write_gallery(folder: Path, *, names: Iterable[str]) -> Path:
 
 
 def gallery_page(manifest: Manifest, folder: Path, *, names: Iterable[str]) -> str:
-    """The page as HTML: a card for each entry that was built or skipped, and a search over names, captions and modules.
+    """The page as HTML: a card for each entry that was built or skipped, and a search over all that a card says.
 
     Styles and the script are inside; pictures, data and code are linked by relative paths, so that the page can be
     opened from a disk. The code is linked where `folder` is in the project that rfkit's sources are in, and only named
@@ -47,7 +48,7 @@ def gallery_page(manifest: Manifest, folder: Path, *, names: Iterable[str]) -> s
 
     Args:
         manifest: what is in `folder`.
-        folder: where the page goes; the sizes of pictures are read there.
+        folder: where the page goes; the sizes of pictures and what is in tables are read there.
         names: the entries in the order of the page.
     """
     cards = []
@@ -73,10 +74,11 @@ def _card(name: str, files: Mapping[str, Mapping[str, str]], caption: str, folde
     return "\n".join(
         [
             f'<article id="{escape(name)}">',
-            f"<h2 data-find>{escape(name)}</h2>",
+            _heading(name),
             *_picture(name, suffixes.get("png"), folder),
             f'<p id="{escape(name)}-caption" data-find>{escape(caption)}</p>',
-            f'<p class="soft">Made by {_code(module, folder)}</p>',
+            *_table(name, suffixes.get("md"), folder),
+            f'<p class="soft">Made by {_code(module, folder)}, anew with <code>rfkit figures {escape(name)}</code></p>',
             f"<ul>{''.join(links)}</ul>",
             "</article>",
         ]
@@ -87,11 +89,59 @@ def _skipped(name: str, reason: str) -> str:
     return "\n".join(
         [
             f'<article id="{escape(name)}">',
-            f"<h2 data-find>{escape(name)}</h2>",
+            _heading(name),
             f'<p class="soft" data-find>Not built: {escape(reason)}</p>',
             "</article>",
         ]
     )
+
+
+def _heading(name: str) -> str:
+    """The title of a card, which is a link to it, and the name by which the command line knows it."""
+    mark = escape(name)
+    return f'<h2 data-find><a href="#{mark}">{escape(_title(name))}</a> <code>{mark}</code></h2>'
+
+
+def _title(name: str) -> str:
+    """"fig8_dwrseg" is read as "Fig. 8, dwrseg", "probe_measures" as "Probe measures"."""
+    numbered = re.fullmatch(r"(fig|table)(\d+)_?(.*)", name)
+    if numbered is None:
+        return name.replace("_", " ").capitalize()
+    kind, number, rest = numbered.groups()
+    return f"{'Fig.' if kind == 'fig' else 'Table'} {number}" + (f", {rest.replace('_', ' ')}" if rest else "")
+
+
+def _table(name: str, file: str | None, folder: Path) -> list[str]:
+    """The table of a Markdown file, to be searched, copied and read aloud, which its picture cannot be."""
+    path = folder / (file or "")
+    if file is None or not path.is_file():
+        return []
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ]
+    head, _, *body = rows
+    return [
+        "<details>",
+        "<summary>The table as text</summary>",
+        f'<div class="table" role="region" tabindex="0" aria-label="{escape(_title(name))} as text">',
+        "<table data-find>",
+        "<thead><tr>" + "".join(f'<th scope="col">{_cell(cell)}</th>' for cell in head) + "</tr></thead>",
+        "<tbody>" + "\n".join(f"<tr>{_cells(row)}</tr>" for row in body) + "</tbody>",
+        "</table></div>",
+        "</details>",
+    ]
+
+
+def _cells(row: Sequence[str]) -> str:
+    return "".join(f"<td>{_cell(cell)}</td>" for cell in row)
+
+
+def _cell(text: str) -> str:
+    """A cell as HTML; of Markdown only bold and escaped bars and stars occur."""
+    bold = re.sub(r"(?<!\\)\*\*(.+?)(?<!\\)\*\*", r"<b>\1</b>", escape(text))
+    return bold.replace("\\|", "|").replace("\\*", "*")
 
 
 def _picture(name: str, file: str | None, folder: Path) -> list[str]:
@@ -102,8 +152,9 @@ def _picture(name: str, file: str | None, folder: Path) -> list[str]:
     header = (folder / file).read_bytes()[:24]
     width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
     return [
-        f'<a class="picture" href="{escape(file)}"><img src="{escape(file)}" alt="{escape(name)}" loading="lazy" '
-        f'width="{width}" height="{height}" style="--width:{width}" aria-describedby="{escape(name)}-caption"></a>'
+        f'<a class="picture" href="{escape(file)}"><img src="{escape(file)}" alt="{escape(_title(name))}" '
+        f'loading="lazy" width="{width}" height="{height}" style="--width:{width}" '
+        f'aria-describedby="{escape(name)}-caption"></a>'
     ]
 
 

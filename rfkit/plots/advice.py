@@ -76,7 +76,7 @@ def plot_branch_shares(advice: Advice, stage: str, *, ax: Axes | None = None) ->
     return ax
 
 
-def plot_stage_evidence(advice: Advice, stage: str, *, look: str = "paper", legend: bool = True) -> Figure:
+def plot_stage_evidence(advice: Advice, stage: str, *, look: str | None = None, legend: bool = True) -> Figure:
     """Both measures of one stage, one above the other.
 
     Args:
@@ -103,7 +103,7 @@ def plot_stage_evidence(advice: Advice, stage: str, *, look: str = "paper", lege
     return figure
 
 
-def plot_advice(advice: Advice, *, title: str | None = None, look: str = "paper") -> Figure:
+def plot_advice(advice: Advice, *, title: str | None = None, look: str | None = None) -> Figure:
     """All stages below each other: left what removing each rate costs, right how it is weighed.
 
     Args:

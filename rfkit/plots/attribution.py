@@ -103,7 +103,7 @@ def plot_attributions(
     titles: Sequence[str] | None = None,
     share_scale: bool = False,
     title: str = "",
-    look: str = "paper",
+    look: str | None = None,
     **options: Any,
 ) -> Figure:
     """A grid of attributions, each as in `plot_attribution`.

@@ -43,7 +43,7 @@ def plot_branch_weights(
     log: bool = False,
     kind: str = "stages",
     title: str = "",
-    look: str = "paper",
+    look: str | None = None,
 ) -> Figure:
     """Fig. 8: per stage the distribution of each branch's weights, filled steps for the PMF and curves for the CDF.
 
@@ -219,7 +219,9 @@ def _notes(stage: str, statistic: BranchStatistic | None) -> list[str]:
     claims = [claim for claim in statistic.claims if claim.stage == stage]
     lines = [""]
     for claim in claims:
-        lines += [*textwrap.wrap(f"claim: {claim.statement}", 40), *map(str, claim.ratios), f"→ {claim.verdict}"]
+        # No line may reach the next panel's, also in two columns of a paper.
+        told = [f"claim: {claim.statement}", *map(str, claim.ratios), f"→ {claim.verdict}"]
+        lines += [line for text in told for line in textwrap.wrap(text, 40)]
     if not claims:
         lines += [str(ratio) for ratio in statistic.ratios if ratio.stage == stage and ratio.name.endswith("/d1")]
     return lines

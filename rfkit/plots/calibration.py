@@ -26,7 +26,7 @@ _TASKS = {"cue": "cue", "size": "size of a bar", "noise": "mean under noise", "p
 _COLOURS = {"weight": "#808080", "growth": "#882255", "gain": "#0077bb", "contribution": "#ee7733", "lost": "#009988"}
 
 
-def plot_calibration(calibration: Calibration, *, columns: int = 4, title: str = "", look: str = "paper") -> Figure:
+def plot_calibration(calibration: Calibration, *, columns: int = 4, title: str = "", look: str | None = None) -> Figure:
     """What each measure says against the rate that is known to be needed, a panel for each measure.
 
     A point is a run: filled where the measure is largest for the branch that is needed, hollow where it is not; seeds
@@ -69,7 +69,7 @@ def plot_calibration(calibration: Calibration, *, columns: int = 4, title: str =
     return figure
 
 
-def plot_calibration_claims(calibration: Calibration, *, title: str = "", look: str = "paper") -> Figure:
+def plot_calibration_claims(calibration: Calibration, *, title: str = "", look: str | None = None) -> Figure:
     """Mixtures, the null task, rates above 7 and single-step modules: four panels.
 
     Mixtures: share of the larger of two distances in the evidence, and what each measure gives its branch. Null task:

@@ -85,7 +85,7 @@ def plot_coverage(
     *,
     paths: bool = True,
     title: str = "",
-    look: str = "paper",
+    look: str | None = None,
 ) -> Figure:
     """A grid with a column for each support: the pixels reached, and below them the number of paths.
 

@@ -28,7 +28,7 @@ _RUNS = (
 _LOSS, _RATE, _MIOU = "#333333", "#999933", "#0077bb"
 
 
-def plot_curves(log: pd.DataFrame, *, title: str = "", look: str = "paper") -> Figure:
+def plot_curves(log: pd.DataFrame, *, title: str = "", look: str | None = None) -> Figure:
     """The curves of a training: mean loss of each epoch, learning rate (second axis), and mIoU if it was measured.
 
     Args:
@@ -67,7 +67,7 @@ def plot_curves(log: pd.DataFrame, *, title: str = "", look: str = "paper") -> F
     return figure
 
 
-def plot_runs(logs: Table, *, look: str = "paper") -> Figure:
+def plot_runs(logs: Table, *, look: str | None = None) -> Figure:
     """Several trainings side by side: mean loss of each epoch on the left, mIoU in percent on the right.
 
     Args:

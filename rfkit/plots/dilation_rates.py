@@ -41,7 +41,7 @@ def plot_rate_trajectories(trajectory: RateTrajectory, *, ax: Axes | None = None
 
 
 def plot_rate_trajectories_by_stage(
-    trajectory: RateTrajectory, *, title: str = "", columns: int = 3, look: str = "paper"
+    trajectory: RateTrajectory, *, title: str = "", columns: int = 3, look: str | None = None
 ) -> Figure:
     """The learned dilation rates over the steps, a panel for each stage, all with the same scale.
 

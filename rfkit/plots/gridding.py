@@ -71,7 +71,7 @@ def plot_griddings(
     griddings: Mapping[str, Gridding] | Sequence[Gridding],
     *,
     title: str = "",
-    look: str = "paper",
+    look: str | None = None,
 ) -> Figure:
     """Several stacks below each other at one scale, so that their holes can be compared.
 

@@ -147,7 +147,7 @@ def plot_learned_rates(
     notes: Mapping[str, str] | None = None,
     measure: str = "weight",
     reference_name: str = "reference",
-    look: str = "paper",
+    look: str | None = None,
 ) -> Figure:
     """A row for each network: the rates it learned, the probe beside them, and the two against each other.
 

@@ -133,7 +133,7 @@ def plot_effective_rfs(
     box: bool = True,
     zoom: bool | str = True,
     title: str = "",
-    look: str = "paper",
+    look: str | None = None,
 ) -> Figure:
     """A grid of effective receptive fields, one panel a layer, as `rfkit.effective_rf` returns them.
 

@@ -29,7 +29,7 @@ def plot_region_maps(
     title: str = "",
     caption: bool = True,
     interpolation: str = "nearest",
-    look: str = "paper",
+    look: str | None = None,
 ) -> Figure:
     """Fig. 5: in each column the image, a region map (RR) below it, and below that its semantic map (SR).
 

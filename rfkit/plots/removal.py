@@ -25,7 +25,7 @@ _NUMBERS = 24  # columns of a heatmap up to which its cells can hold a number
 _SPREAD = 0.6  # width that the branches of one place share
 
 
-def plot_branch_removal(removal: Result, *, kind: str = "drops", title: str = "", look: str = "paper") -> Figure:
+def plot_branch_removal(removal: Result, *, kind: str = "drops", title: str = "", look: str | None = None) -> Figure:
     """What the network loses without the branches of one dilation rate, stage by stage or block by block.
 
     Args:

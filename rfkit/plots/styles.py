@@ -6,11 +6,14 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.figure
 import numpy as np
+from matplotlib._pylab_helpers import Gcf
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex, to_rgb
 
 from rfkit._checks import check_choice, check_positive
@@ -64,6 +67,28 @@ _SIZES = {"paper": 8.0, "notebook": 10.0, "talk": 15.0}
 # elsewhere, so that two columns fill a slide of 13.4 inches.
 _WIDTHS = {1: 3.5, 2: 7.16}
 _HEIGHTS = {1: 2.6, 2: 3.0}
+
+# How much narrower a figure may be made than it was laid out, until its labels meet.
+_NARROWEST = 0.78
+
+# Read when a file is written, which is mostly after the context in which the figure was made.
+_FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
+_DOTS_PER_INCH = 200
+
+# The look and the columns of the innermost context.
+_AROUND: ContextVar[tuple[str, int | None]] = ContextVar("rfkit_style", default=("paper", None))
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that is written with embedded TrueType fonts wherever `savefig` is called."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """Write the figure as matplotlib does, with the fonts of `style`, and 200 dots an inch by default."""
+        settings: dict[Any, Any] = dict(_FONTS)
+        if mpl.rcParams["savefig.dpi"] == "figure":
+            settings["savefig.dpi"] = _DOTS_PER_INCH
+        with mpl.rc_context(settings):
+            super().savefig(*arguments, **options)
 
 
 def dilation_colour(rate: float | int) -> str:
@@ -122,17 +147,21 @@ def wrapped(text: str, width: int) -> str:
 
 
 @contextmanager
-def style(look: str = "paper", *, columns: int | None = None) -> Iterator[None]:
+def style(look: str | None = None, *, columns: int | None = None) -> Iterator[None]:
     """A context in which figures have rfkit's look; matplotlib's settings are as before afterwards.
 
-    Nothing is changed outside the context, and importing rfkit changes no setting. PDF and PostScript embed their
-    fonts as TrueType (type 42), and text in SVG stays text. Figure-level functions of rfkit choose their own size and
-    take the look as an argument, `look="talk"`; this context is for your own figures and for functions that take `ax`.
+    It holds for your own figures and for all of rfkit's, which also take a look of their own as an argument,
+    `look="talk"`. Nothing is changed outside the context, and importing rfkit changes no setting. Figures made in it
+    keep what belongs to their files: PDF and PostScript embed fonts as TrueType (type 42), text in SVG stays text, and
+    pixels are 200 to the inch, also where they are saved later.
 
     Args:
-        look: size of text and lines: "paper" (8 points), "notebook" (10) or "talk" (15).
+        look: size of text and lines: "paper" (8 points), "notebook" (10) or "talk" (15); None: that of the context
+            around this one, or "paper".
         columns: also make figures as wide as one or two columns of a paper, 3.5 or 7.16 inches at the size of text of
-            "paper" and wider in step with the text elsewhere, and fit labels into them; None leaves sizes alone.
+            "paper" and wider in step with the text elsewhere, and fit labels into them; None leaves sizes alone. A
+            figure of rfkit with more panels than one column has room for gets two, and one that is too wide for two
+            stays as it is.
 
     Raises:
         ValueError: `look` or `columns` is none of these.
@@ -144,6 +173,8 @@ def style(look: str = "paper", *, columns: int | None = None) -> Iterator[None]:
         >>> figure.get_figwidth()
         3.5
     """
+    around, columns_around = _AROUND.get()
+    look = around if look is None else look
     check_choice("look", look, _SIZES)
     size = _SIZES[look]
     settings: dict[Any, Any] = {
@@ -164,10 +195,8 @@ def style(look: str = "paper", *, columns: int | None = None) -> Iterator[None]:
         "figure.facecolor": "white",
         "savefig.facecolor": "white",
         "figure.dpi": 100,
-        "savefig.dpi": 200,
-        "pdf.fonttype": 42,
-        "ps.fonttype": 42,
-        "svg.fonttype": "none",
+        "savefig.dpi": _DOTS_PER_INCH,
+        **_FONTS,
     }
     if columns is not None:
         if columns not in _WIDTHS:
@@ -175,5 +204,25 @@ def style(look: str = "paper", *, columns: int | None = None) -> Iterator[None]:
         scale = size / _SIZES["paper"]
         settings["figure.figsize"] = (_WIDTHS[columns] * scale, _HEIGHTS[columns] * scale)
         settings["figure.constrained_layout.use"] = True
-    with mpl.rc_context(settings):
-        yield
+    before = set(Gcf.figs)
+    token = _AROUND.set((look, columns or columns_around))
+    try:
+        with mpl.rc_context(settings):
+            yield
+            for number in set(Gcf.figs) - before:
+                figure = Gcf.figs[number].canvas.figure
+                if type(figure) is matplotlib.figure.Figure:
+                    figure.__class__ = Figure
+                if columns is None and columns_around is not None:
+                    _fit(figure, columns_around, size / _SIZES["paper"])
+    finally:
+        _AROUND.reset(token)
+
+
+def _fit(figure: matplotlib.figure.Figure, columns: int, scale: float) -> None:
+    """Give a figure that chose its own size the width of its columns, if its labels have room there."""
+    width, height = figure.get_size_inches()
+    for wanted in (_WIDTHS[count] * scale for count in range(columns, 3)):
+        if wanted >= _NARROWEST * width:
+            figure.set_size_inches(wanted, height * min(1.0, wanted / width))
+            return

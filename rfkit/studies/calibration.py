@@ -17,6 +17,7 @@ from rfkit._files import write_bytes, write_text
 from rfkit._progress import Bar
 from rfkit.results.calibration import Calibration
 from rfkit.studies.calibration_runs import RATES, CalibrationRun, Schedule, calibration_network, measure_run, train_run
+from rfkit.training.locks import alone_in
 
 __all__ = ["calibrate", "planned_runs"]
 
@@ -47,8 +48,10 @@ def calibrate(
         progress: whether to show a bar with the time left.
 
     Raises:
-        ValueError: `out` holds runs with another schedule, or `threads` is not above 0.
+        ValueError: `out` holds runs with another schedule, another calibration is at work there, or `threads` is not
+            above 0.
         rfkit._checks.DataError: a file in `out` is damaged.
+        KeyboardInterrupt: on Ctrl-C; the message says how to go on.
 
     Example:
         >>> calibrate(out="runs/quick", quick=True).trust()  # doctest: +SKIP
@@ -56,17 +59,25 @@ def calibrate(
     if threads is not None:
         check_positive("threads", threads)
     folder, schedule = Path(out), Schedule()
-    _check_schedule(folder, schedule)
     former = torch.get_num_threads()
     try:
-        torch.set_num_threads(threads or former)
-        rows = []
-        bar = Bar(planned_runs(quick=quick), desc="Calibration", unit="run", disable=not progress)
-        for run in bar:
-            bar.set_postfix_str(run.name)
-            rows += _rows(run, schedule, folder)
+        with alone_in(folder, "calibration"):
+            return _calibrate(folder, schedule, quick=quick, threads=threads or former, progress=progress)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"What is finished is in {folder}: make the same call again to go on.") from error
     finally:
         torch.set_num_threads(former)
+
+
+def _calibrate(folder: Path, schedule: Schedule, *, quick: bool, threads: int, progress: bool) -> Calibration:
+    """Every run, finished or not, and the table of all."""
+    _check_schedule(folder, schedule)
+    torch.set_num_threads(threads)
+    rows = []
+    bar = Bar(planned_runs(quick=quick), desc="Calibration", unit="run", disable=not progress)
+    for run in bar:
+        bar.set_postfix_str(run.name)
+        rows += _rows(run, schedule, folder)
     result = Calibration.from_rows(rows)
     result.write(folder / "calibration.csv")
     return result

@@ -138,6 +138,8 @@ def learn_rates(
         for seed in seeds
     ]
     if probe is not None:
+        # A probe that cannot be built is to be found out before the trainings of the starts, not after them.
+        prober(seeds[0])
         planned += [(f"{name}-probe-seed{seed}", seed, partial(prober, seed), given) for seed in seeds]
     with Bar(planned, desc=f"Learning the rates of {name}", unit="run", disable=not progress) as bar:
         for folder, seed, build, fields in bar:

@@ -7,10 +7,10 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-__all__ = ["LockedError", "locked"]
+__all__ = ["LockedError", "alone_in", "locked"]
 
 _SECONDS_BETWEEN_TRIES = 0.1
 
@@ -44,6 +44,28 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
+        yield
+
+
+@contextmanager
+def alone_in(folder: Path, what: str, *, lock: str = ".lock") -> Iterator[None]:
+    """Hold the lock of a folder in which two of `what` would overwrite each other's files.
+
+    Args:
+        folder: The folder, made where there is none.
+        what: What works there, such as "sweep".
+        lock: Name of the lock's file.
+
+    Raises:
+        ValueError: Another one is at work there; the message says which process.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / lock))
+        except LockedError as error:
+            raise ValueError(
+                f"out={str(folder)!r}: another {what} is at work there ({error}); wait for it, or give another folder."
+            ) from error
         yield
 
 

@@ -119,8 +119,13 @@ def train(
     for name, value in (("stop_after", stop_after), ("threads", threads)):
         if value is not None:
             check_positive(name, value)
+    for name, value in (("evaluate_every", evaluate_every), ("workers", workers)):
+        if value is not None and value < 0:
+            raise ValueError(f"{name}={value!r} must be at least 0.")
     if compile is not None:
         check_choice("compile", compile, _COMPILE_MODES)
+    if Path(out).exists() and not Path(out).is_dir():
+        raise ValueError(f"out={str(out)!r} is a file; give a folder.")
     device = _own_device(device)
     dataset = open_data(data, root, split=split) if isinstance(data, str) else data
     dataset.check_usable()
@@ -169,7 +174,9 @@ def _evaluation_set(
             raise ValueError(
                 f"evaluation={evaluation!r} names a split, but data is a data set; give a data set here too."
             )
-        return open_data(data, root, split=evaluation)
+        evaluation = open_data(data, root, split=evaluation)
+    if evaluation is not None:
+        evaluation.check_usable()
     if evaluation is not None and tuple(evaluation.classes) != tuple(classes):
         raise ValueError(
             f"evaluation has the classes {', '.join(evaluation.classes)}; data has {', '.join(classes)}: they must be "

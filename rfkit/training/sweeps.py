@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rfkit._checks import check_positive
 from rfkit.results.sweep import SweepResults
-from rfkit.training.locks import LockedError, locked
+from rfkit.training.locks import alone_in
 from rfkit.training.sweep_engine import using_ray
 from rfkit.training.sweep_plan import plan_sweep
 from rfkit.training.sweep_progress import SweepProgress
@@ -81,23 +80,10 @@ def sweep(
     plan = plan_sweep(
         file, out=out, data=data, root=root, epochs=epochs, threads=threads, seeds=seeds, overrides=overrides
     )
-    with _alone(plan.folder):
+    with alone_in(plan.folder, "sweep", lock=_LOCK):
         work = SweepProgress(plan, retry=retry, progress=progress, on_checkpoint=on_checkpoint)
         if work.waiting:
             most = max(run.run.settings.get("threads", 0) for run in plan.runs) or None
             with using_ray(address=address, jobs=jobs, threads=most, gpus_per_run=gpus_per_run) as engine:
                 work.run(engine)
         return work.results()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The folder for this sweep alone."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / _LOCK))
-        except LockedError as error:
-            raise ValueError(
-                f"out={str(folder)!r}: another sweep is at work there ({error}); wait for it, or give another folder."
-            ) from error
-        yield

@@ -64,6 +64,17 @@ def test_the_result_does_not_depend_on_the_workers(source: Path, tmp_path: Path)
     assert content["splits"]["train"]["sizes"] == [[4, 6], [5, 3], [4, 6], [7, 9], [2, 2]]
 
 
+def test_arguments_are_checked_before_anything_is_read(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "_table", lambda *given, **options: pytest.fail("frames are listed"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"out='.*file' is a file; give a folder"):
+        prepare_data("folder", source, out=tmp_path / "file")
+    with pytest.raises(ValueError, match="workers=-2 must be above 0"):
+        prepare_data("folder", source, out=tmp_path / "out", workers=-2)
+
+
 def test_frames_can_be_resized(source: Path, tmp_path: Path) -> None:
     prepared = prepare_data("folder", source, out=tmp_path / "small", size=(8, 10), splits=["trainval"], progress=False)
     assert list(prepared) == ["train", "val"]

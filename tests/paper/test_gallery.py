@@ -17,7 +17,7 @@ from rfkit.paper import gallery
 from rfkit.paper.builder import FIGURES, build
 from rfkit.paper.context import Context
 from rfkit.paper.gallery import PAGE, gallery_page, write_gallery
-from rfkit.paper.manifest import Manifest
+from rfkit.paper.manifest import Manifest, read_manifest
 from rfkit.paper.sources import PACKAGE
 
 NAMES = ("fig1", "table3")
@@ -69,8 +69,17 @@ def test_every_built_entry_has_a_card_with_its_caption_picture_data_and_code(out
     assert "Speed and accuracy on the Cityscapes test set" in page.cards["fig1"]
     links = page.values("href")
     assert set(links) == {*(f"{name}.{suffix}" for name in NAMES for suffix in ("png", "pdf", "csv")), "table3.md",
-                          "MANIFEST.json"}  # fmt: skip
-    assert all((out / link).is_file() for link in links)
+                          "MANIFEST.json", "#fig1", "#table3"}  # fmt: skip
+    assert all((out / link).is_file() or link.lstrip("#") in page.values("id") for link in links)
+
+
+def test_every_link_of_the_page_that_ships_leads_somewhere() -> None:
+    figures = PACKAGE.parent / "figures"
+    text = (figures / PAGE).read_text(encoding="utf-8")
+    assert text == gallery_page(read_manifest(figures), figures, names=FIGURES), "rfkit figures --html writes it anew"
+    page = Page(text)
+    for link in page.values("href") + page.values("src"):
+        assert link.lstrip("#") in page.values("id") if link.startswith("#") else (figures / link).is_file(), link
 
 
 def test_pictures_are_loaded_late_and_keep_their_place(out: Path) -> None:
@@ -166,3 +175,34 @@ def test_a_browser_shows_what_is_searched_for(out: Path, tmp_path: Path) -> None
     shown = {attributes["id"]: "hidden" not in attributes for tag, attributes in page.tags if tag == "article"}
     assert shown == {"fig1": True, "table3": False}
     assert "1 of 2 found" in done.stdout
+
+
+def test_a_table_is_there_as_text_too(tmp_path: Path) -> None:
+    (tmp_path / "table9.md").write_text(
+        "Table 9.\n\n| | \\|w\\| |\n| :--- | ---: |\n| one | **1** <2 |\n| two \\* |  |\n\n*A note.*\n",
+        encoding="utf-8",
+    )
+    manifest = Manifest({"table9.md": {"entry": "table9", "module": "rfkit.paper.table9"}})
+    text = gallery_page(manifest, tmp_path, names=["table9"])
+    page = Page(text)
+    assert '<thead><tr><th scope="col"></th><th scope="col">|w|</th></tr></thead>' in text
+    assert "<tr><td>one</td><td><b>1</b> &lt;2</td></tr>\n<tr><td>two *</td><td></td></tr>" in text
+    assert ("table", {"data-find": None}) in page.tags
+    regions = [attributes for tag, attributes in page.tags if attributes.get("role") == "region"]
+    assert regions[0]["aria-label"] == "Table 9 as text"
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("fig8", "Fig. 8"),
+        ("fig8_dwrseg", "Fig. 8, dwrseg"),
+        ("table2_short", "Table 2, short"),
+        ("probe_measures", "Probe measures"),
+    ],
+)
+def test_cards_have_titles_and_the_names_that_the_command_line_knows(tmp_path: Path, name: str, title: str) -> None:
+    manifest = Manifest({f"{name}.csv": {"entry": name, "module": "rfkit.paper.a"}})
+    text = gallery_page(manifest, tmp_path, names=[name])
+    assert f'<a href="#{name}">{title}</a> <code>{name}</code>' in text
+    assert f"<code>rfkit figures {name}</code>" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 import rfkit
 from rfkit.plots.styles import DILATION_COLOURS, SIGNED, dilation_colour, dilation_line, signed_norm, style, wrapped
@@ -119,6 +121,62 @@ def test_style_leaves_matplotlib_as_it_was() -> None:
     with pytest.raises(RuntimeError), style():
         raise RuntimeError
     assert dict(mpl.rcParams) == before
+
+
+def _panels(count: int, width: float, look: str | None = None) -> plt.Figure:
+    """What figure-level functions do: a size of their own, laid out inside a look."""
+    with style(look):
+        return plt.subplots(1, count, figsize=(width * mpl.rcParams["font.size"] / 8, 3.0), layout="constrained")[0]
+
+
+def test_figures_of_rfkit_take_the_look_around_them_unless_they_are_given_one() -> None:
+    with style("talk"):
+        assert _panels(1, 4.0).get_figwidth() == 4.0 * 15 / 8
+        assert _panels(1, 4.0, "notebook").get_figwidth() == 5.0
+        with style("paper"):
+            assert mpl.rcParams["font.size"] == 8.0
+        assert mpl.rcParams["font.size"] == 15.0
+    assert _panels(1, 4.0).get_figwidth() == 4.0
+
+
+@pytest.mark.parametrize(
+    ("columns", "natural", "width", "height"),
+    [
+        (1, 4.0, 3.5, 3.0 * 3.5 / 4.0),
+        (1, 3.0, 3.5, 3.0),
+        # Panels that one column has no room for get two.
+        (1, 8.4, 7.16, 3.0 * 7.16 / 8.4),
+        (2, 8.4, 7.16, 3.0 * 7.16 / 8.4),
+        (2, 14.0, 14.0, 3.0),
+    ],
+)
+def test_figures_of_rfkit_get_the_width_of_the_columns_around_them(
+    columns: int, natural: float, width: float, height: float
+) -> None:
+    with style(columns=columns):
+        figure = _panels(2, natural)
+    assert figure.get_size_inches() == pytest.approx((width, height))
+    with style("talk", columns=columns):
+        assert _panels(2, natural).get_figwidth() == pytest.approx(width * 15 / 8)
+
+
+def test_fonts_are_embedded_also_when_a_figure_is_saved_later() -> None:
+    with style():
+        figure, ax = plt.subplots()
+    ax.set_title("saved outside")
+    before = dict(mpl.rcParams)
+    for name, wanted, unwanted in (("pdf", b"/CIDFontType2", b"/Type3"), ("svg", b">saved outside<", b"<use")):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=name, metadata={"Date": None} if name == "svg" else None)
+        assert wanted in buffer.getvalue()
+        assert name == "svg" or unwanted not in buffer.getvalue()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    with Image.open(buffer) as picture:
+        assert picture.width == pytest.approx(200 * figure.get_figwidth(), abs=1)
+    assert dict(mpl.rcParams) == before
+    copy = pickle.loads(pickle.dumps(figure))
+    assert copy.axes[0].get_title() == "saved outside"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from rfkit.studies.calibration_runs import (
     pixel_accuracy,
     train_run,
 )
+from rfkit.training.locks import locked
 
 SHORT = Schedule(steps=40, images=32, test_images=8, field_images=2)
 
@@ -155,6 +156,23 @@ def test_finished_runs_are_read_and_never_repeated(
     assert calibrate(out=tmp_path, quick=True, progress=False) == result
     monkeypatch.setattr(calibration, "measure_run", refuse)
     assert calibrate(out=tmp_path, quick=True, progress=False) == result
+
+
+def test_two_calibrations_are_never_in_one_folder(short: None, tmp_path: Path) -> None:
+    message = r"another calibration is at work there \(process "
+    with locked(tmp_path / ".lock"), pytest.raises(ValueError, match=message):
+        calibrate(out=tmp_path, quick=True, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    calibrate(out=tmp_path, quick=True, progress=False)
+
+
+def test_an_interrupt_says_how_to_go_on(short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibration, "measure_run", interrupt)
+    with pytest.raises(KeyboardInterrupt, match=f"is in {tmp_path}: make the same call again to go on"):
+        calibrate(out=tmp_path, quick=True, progress=False)
 
 
 def test_what_is_in_the_way_is_named(short: None, tmp_path: Path) -> None:

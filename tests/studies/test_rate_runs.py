@@ -125,6 +125,7 @@ def test_any_network_that_learns(tmp_path: Path) -> None:
         ({"probe_stages": "some"}, "probe_stages='some' must be stage -> blocks, 'all' or None"),
         ({"evaluation": "val"}, "evaluation='val' names a split, but data is a data set"),
         ({"learning_rat": 1.0}, "recipe field='learning_rat' is not known"),
+        ({"probe": (3, -3)}, "dilations"),
     ],
 )
 def test_errors_name_the_argument(options: dict[str, Any], message: str, tmp_path: Path) -> None:

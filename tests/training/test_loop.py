@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from rfkit.models.weights import load_weights, read_card
+from rfkit.training import run as run_module
 from rfkit.training.checkpoint import CHECKPOINT, PREVIOUS, DivergenceError
 from rfkit.training.evaluation import evaluate
 from rfkit.training.recipe import get_recipe
@@ -374,9 +375,11 @@ def test_tensorboard_events_where_installed(run: Run, monkeypatch: pytest.Monkey
         assert b"learning_rate" in events[0].read_bytes()
 
 
-def test_the_bar_says_what_a_person_wants_to_know(run: Run, capsys: pytest.CaptureFixture[str], patches: type) -> None:
+def test_the_bar_says_what_a_person_wants_to_know(
+    run: Run, notebook: pytest.CaptureFixture[str], patches: type
+) -> None:
     run(progress=True, evaluation=patches(count=4, split="val"), evaluate_every=1)
-    shown = capsys.readouterr().err
+    shown = notebook.readouterr().err
     assert "Training: 100%" in shown
     for part in ("9/9", "epoch 3/3", "images/s", "loss ", "mIoU "):
         assert part in shown
@@ -400,6 +403,31 @@ def test_trains_on_a_gpu_without_waiting_for_it(run: Run) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert _losses(result)[-1] < _losses(result)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": -2}, "workers=-2 must be at least 0"),
+        ({"evaluate_every": -1}, "evaluate_every=-1 must be at least 0"),
+        ({"out": __file__}, r"out='.*test_loop\.py' is a file; give a folder"),
+    ],
+)
+def test_arguments_are_checked_before_frames_are_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(run_module, "held_in_memory", lambda *given, **named: pytest.fail("frames are read"))
+    with pytest.raises(ValueError, match=message):
+        run(**options)
+
+
+def test_a_split_without_labels_is_found_before_the_training_not_after_it(run: Run, patches: type) -> None:
+    unlabelled = patches(count=4)
+    unlabelled.labelled = False
+    told: list[int] = []
+    with pytest.raises(ValueError, match="has no labels to train on or to score"):
+        run(evaluation=unlabelled, on_step=told.append)
+    assert told == []
 
 
 def test_two_runs_are_never_in_one_folder(run: Run, network: Callable[..., nn.Module]) -> None:

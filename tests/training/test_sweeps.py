@@ -217,10 +217,10 @@ def test_a_run_under_way_elsewhere_is_not_begun_a_second_time(tmp_path: Path) ->
     assert not (run.folder / "recipe.json").exists()
 
 
-def test_lines_and_a_bar_tell_how_it_goes(go: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_and_a_bar_tell_how_it_goes(go: Any, tmp_path: Path, notebook: pytest.CaptureFixture[str]) -> None:
     path = write_sweep(tmp_path, DIVERGES, seeds="seeds = [0]")
     go(path, progress=True)
-    said = capsys.readouterr().err
+    said = notebook.readouterr().err
     assert "bad-seed0: failed: DivergenceError" in said
     assert "good-seed0: mIoU " in said
     assert "1 finished, 0 running, 0 waiting, 1 failed" in said
