@@ -383,7 +383,7 @@ def _models(_arguments: argparse.Namespace) -> None:
 
 def _worth(card: Card) -> str:
     """What a card says about its weights, in a line."""
-    trained = f"{card.data} {card.split}, {card.epochs:g} of {card.horizon_epochs} epochs"
+    trained = f"{card.data} {card.split}, {card.epochs:.4g} of {card.horizon_epochs} epochs"
     miou, size = card.scores.get("miou"), card.scores.get("size")
     if miou is None:
         return f"{trained}, not scored"
