@@ -30,7 +30,7 @@ help:
 	@echo 'make test         run the tests'
 	@echo 'make kill-test    kill training runs a hundred times, on one process and on two, and compare what they end with'
 	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
-	@echo 'make docs         build the documentation into docs/_build; a warning is an error'
+	@echo 'make docs         build the documentation into docs/_build, notebooks included, in some five minutes'
 	@echo 'make browser-test run every notebook in JupyterLab, and drive the explorer; needs Chromium'
 	@echo 'make screenshots  the pictures of the README, into docs/images; needs Chromium'
 	@echo 'make lint         ruff and mypy'
@@ -100,7 +100,7 @@ constraints: $(DOCS_STAMP)
 	@mv constraints.tmp constraints.txt
 
 clean:
-	rm -rf build dist docs/_build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .rfkit-cache figures/.rfkit-cache
+	rm -rf build dist docs/_build docs/notebooks *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .rfkit-cache figures/.rfkit-cache
 	find rfkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

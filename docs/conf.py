@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -24,7 +26,7 @@ from rfkit.cli_parser import subcommands
 project = "rfkit"
 author = "The rfkit authors"
 version = release = rfkit.__version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_parser"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"rfkit {release}"
@@ -45,6 +47,16 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
 # GLOSSARY.md is included from the folder above.
 myst_heading_anchors = 2
+
+# Notebooks are stored without outputs; here they are run, and what they show is kept until their code changes or
+# `make clean`. Sphinx reads nothing outside of this folder, so that it gets copies.
+nb_execution_mode = "cache"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+logging.getLogger("traitlets").setLevel(logging.WARNING)
+shutil.copytree(Path(__file__).parents[1] / "notebooks", Path(__file__).parent / "notebooks", dirs_exist_ok=True)
 
 
 def _written_plainly(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
