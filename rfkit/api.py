@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from matplotlib.figure import Figure
+    from PIL.Image import Image
     from torch import Tensor, nn
 
     from rfkit.data.dataset import Dataset, Sample
@@ -107,7 +109,7 @@ def _initial_model(model: nn.Module) -> nn.Module | None:
 
 def plot_region_maps(
     model: nn.Module,
-    image: Tensor | Sample | str | Path | None = None,
+    image: Tensor | Sample | Image | np.ndarray | str | Path | None = None,
     *,
     blocks: str | Sequence[str] | None = None,
     dilations: int | Sequence[int] | None = None,
@@ -122,8 +124,8 @@ def plot_region_maps(
 
     Args:
         model: DWRSeg, a probe, or, with `layers`, any network.
-        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; None
-            for a procedural scene.
+        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; an
+            image of Pillow, or an 8 bit array H W 3; None for a procedural scene.
         blocks: names or patterns of blocks; the last block of every stage by default.
         dilations: dilation rates of the branches to show; all by default.
         channels: how many channels per branch, or which ones.
@@ -136,6 +138,7 @@ def plot_region_maps(
     Raises:
         ValueError: there is no such block, branch or channel.
         FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
+        TypeError: `image` is nothing of these.
 
     Reference: Wei et al., DWRSeg, section 3.2, Fig. 5.
     """
@@ -149,7 +152,7 @@ def plot_region_maps(
 
 def plot_attribution(
     model: nn.Module,
-    image: Tensor | Sample | str | Path | None = None,
+    image: Tensor | Sample | Image | np.ndarray | str | Path | None = None,
     *,
     target: Any,
     method: Any = "integrated_gradients",
@@ -166,8 +169,8 @@ def plot_attribution(
 
     Args:
         model: any network that gives class scores N classes H W, or N classes.
-        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; None
-            for a procedural scene.
+        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; an
+            image of Pillow, or an 8 bit array H W 3; None for a procedural scene.
         target: a class (index or name), or (class, region), see `rfkit.attribute`; or a list of these.
         method: a method, see `rfkit.attribute`; or a list of these.
         title: line above the figure.
@@ -182,6 +185,7 @@ def plot_attribution(
     Raises:
         ValueError: there is no such class, region, method or layer, or the attribution is zero everywhere.
         FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
+        TypeError: `image` is nothing of these.
     """
     from rfkit.analysis.attribution import attribute
     from rfkit.data.opening import open_image

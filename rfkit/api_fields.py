@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
+    from PIL.Image import Image
     from torch import Tensor, nn
 
     from rfkit.analysis.theoretical import Graph
@@ -91,7 +93,7 @@ def _with_own_size(table: pd.DataFrame) -> pd.DataFrame:
 
 def plot_receptive_field(
     model: nn.Module,
-    image: Tensor | Sample | str | Path | None = None,
+    image: Tensor | Sample | Image | np.ndarray | str | Path | None = None,
     *,
     layers: str | Sequence[str] | None = None,
     unit: tuple[int, int] | str = "centre",
@@ -105,8 +107,8 @@ def plot_receptive_field(
 
     Args:
         model: any network.
-        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; None
-            for a procedural scene.
+        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; an
+            image of Pillow, or an 8 bit array H W 3; None for a procedural scene.
         layers: names, shallow to deep; "output" for what the network returns. The stages that the network publishes and
             its output by default.
         unit: (row, column) in the map of the last layer, negative from the end; "centre" for the unit in the middle of

@@ -7,6 +7,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from rfkit._checks import unknown_name
@@ -85,11 +87,17 @@ def splits_of(name: str, root: str | Path | None) -> tuple[str, ...]:
     return SPLITS[:3]
 
 
-def open_image(image: Tensor | Sample | str | Path | None) -> Tensor:
+def open_image(image: Any) -> Tensor:
     """The image that `image` means, C H W; for None, a procedural scene.
+
+    Args:
+        image: A tensor, which is left as it is; a sample of a data set; the name of an image file; an image of Pillow;
+            an array of 8 bit, height x width x 3, as most libraries read files; or None.
 
     Raises:
         FileNotFoundError, DataError: If the file cannot be read.
+        ValueError: If it is an array of another shape or type.
+        TypeError: If it is nothing of these.
 
     Example:
         >>> open_image(None).shape[0]
@@ -103,8 +111,24 @@ def open_image(image: Tensor | Sample | str | Path | None) -> Tensor:
         return Scenes("test", length=1)[0].image
     if isinstance(image, Tensor):
         return image
+    if isinstance(image, Sample):
+        return image.image
     if isinstance(image, str | Path):
         from rfkit.data.decoding import read_image
 
-        return torch.from_numpy(read_image(Path(image))).permute(2, 0, 1).contiguous()
-    return image.image
+        pixels = read_image(Path(image))
+    elif isinstance(image, Image.Image):
+        pixels = np.array(image.convert("RGB"))
+    elif isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"image is an array {image.shape} of {image.dtype}; allowed: height x width x 3, of uint8. Anything "
+                "else as a tensor, 3 x height x width."
+            )
+        pixels = image.copy()
+    else:
+        raise TypeError(
+            f"image is a {type(image).__name__}; allowed: a tensor, a sample of a data set, a file name, an image of "
+            "Pillow, an array, or None for a procedural scene."
+        )
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

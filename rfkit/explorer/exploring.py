@@ -11,7 +11,9 @@ from rfkit._checks import check_choice
 from rfkit.explorer.choice import PANELS
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from PIL.Image import Image
     from torch import Tensor, nn
 
     from rfkit.data.dataset import Sample
@@ -24,7 +26,7 @@ _STEPS = ("region", "semantic")
 
 def explore(
     model: nn.Module,
-    image: Tensor | Sample | str | Path | None = None,
+    image: Tensor | Sample | Image | np.ndarray | str | Path | None = None,
     *,
     panels: Sequence[str] | None = None,
     layer: str | None = None,
@@ -43,8 +45,8 @@ def explore(
 
     Args:
         model: any network that takes one image.
-        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; None
-            for a procedural scene.
+        image: 3 H W, 8 bit or normalised as the model takes it; a sample of a data set; the name of an image file; an
+            image of Pillow, or an 8 bit array H W 3; None for a procedural scene.
         panels: those to begin with, of "box", "map", "support", "effective", "region", "semantic" and "attribution";
             all but the last by default, as far as the network has them. More can be switched on.
         layer: the layer to begin with; the last stage by default.
@@ -62,6 +64,7 @@ def explore(
         TypeError: `model` is no network.
         ValueError: a panel or the layer is unknown, the pixel is outside of the image, or no layer returns a map.
         FileNotFoundError, rfkit._checks.DataError: the image file cannot be read.
+        TypeError: `image` is nothing of these.
     """
     from torch import nn
 

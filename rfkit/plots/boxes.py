@@ -20,7 +20,7 @@ from rfkit.results.box import Box
 __all__ = ["outline", "plot_box"]
 
 _SHADE = 0.55  # how dark the pixels outside of every box are
-_TINY = 0.012  # a box below this share of the image's longer side is ringed, or it would not be found
+_TINY = 0.02  # a box below this share of the image's longer side is ringed, or it would not be found
 
 
 def plot_box(

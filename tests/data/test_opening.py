@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from rfkit.data.camvid import CamVid
 from rfkit.data.folder import Folder
-from rfkit.data.opening import open_data
+from rfkit.data.opening import open_data, open_image
 from rfkit.data.scenes import Scenes
 
 
@@ -53,3 +56,34 @@ def test_a_folder_is_opened_by_name(tmp_path: Path) -> None:
     data = open_data("folder", tmp_path, split="train", strict=False)
     assert isinstance(data, Folder)
     assert data.classes == ("road",)
+
+
+def test_an_image_is_taken_in_every_form_in_which_people_have_one(tmp_path: Path) -> None:
+    sample = Scenes("test", size=(24, 32), length=1)[0]
+    pixels = sample.image.permute(1, 2, 0).numpy()
+    file = tmp_path / "street.png"
+    Image.fromarray(pixels).save(file)
+    for form in (sample.image, sample, pixels, Image.fromarray(pixels), file, str(file)):
+        assert torch.equal(open_image(form), sample.image)
+    gray = open_image(Image.fromarray(pixels).convert("L"))
+    assert gray.shape == (3, 24, 32)
+    # What is changed afterwards in the array is not changed in the image.
+    assert not np.shares_memory(open_image(pixels).numpy(), pixels)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((3, 24, 32), np.uint8), r"image is an array \(3, 24, 32\) of uint8; allowed: height x width x 3"),
+        (np.zeros((24, 32, 3)), r"image is an array \(24, 32, 3\) of float64"),
+        (np.zeros((24, 32), np.uint8), r"image is an array \(24, 32\) of uint8"),
+    ],
+)
+def test_an_array_that_is_no_8_bit_image_is_an_error(image: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_image(image)
+
+
+def test_what_is_no_image_is_an_error_that_lists_what_is() -> None:
+    with pytest.raises(TypeError, match="image is a int; allowed: a tensor, a sample of a data set, a file name"):
+        open_image(3)
