@@ -1,8 +1,8 @@
 """How long the explorer takes to show another unit of a layer that it has looked at before.
 
 For a unit that is new and for one that was seen: from the choice until the first panel has changed, and until each of
-them has. RR and SR are those of the layer, whatever the unit, and attribution is switched off at first. What notebook
-and browser add is not in it.
+them has. As in a notebook, the worker computes while an event loop draws. RR and SR are those of the layer, whatever
+the unit, and attribution is switched off at first. What notebook and browser add is not in it.
 
     python benchmarks/explorer.py [--model dwrseg_l] [--size 360 480] [--layer stage4] [--turns 10]
 """
@@ -10,6 +10,7 @@ and browser add is not in it.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import statistics
 import time
 from collections.abc import Sequence
@@ -27,13 +28,18 @@ class Watched(Explorer):
 
     shown_at: dict[str, float]
 
-    def measure(self, pixel: tuple[int, int]) -> dict[str, float]:
+    async def measure(self, pixel: tuple[int, int]) -> dict[str, float]:
         """Panel -> seconds until it shows the unit at `pixel`."""
         self.shown_at = {}
         begun = time.perf_counter()
         self.choose(pixel=pixel)
-        self.wait()
+        while self.outdated():
+            await asyncio.sleep(0.001)
         return {name: at - begun for name, at in self.shown_at.items()}
+
+    def outdated(self) -> list[str]:
+        """Panels that do not show the choice yet."""
+        return self._outdated()
 
     def _show(self, name: str, found: object) -> None:
         super()._show(name, found)
@@ -48,17 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(360, 480), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--layer", default="stage4")
     parser.add_argument("--turns", type=int, default=10, help="units; one more comes first")
-    options = parser.parse_args(arguments)
+    asyncio.run(_measure(parser.parse_args(arguments)))
+
+
+async def _measure(options: argparse.Namespace) -> None:
     height, width = options.size
     explorer = _explorer(options.model, (height, width), options.layer)
     places = torch.randint(0, height * width, (options.turns + 1,), generator=torch.Generator().manual_seed(0))
     pixels = [divmod(int(place), width) for place in places]
     # Computes the layer, and loads fonts.
-    explorer.measure(pixels.pop(0))
+    await explorer.measure(pixels.pop(0))
     print(f"{options.model}, {width}x{height}, {options.layer}, torch {torch.__version__}, ", end="")
     print(f"{torch.get_num_threads()} threads; medians over {options.turns} units, in ms from the choice")
     for label in ("new unit", "seen before"):
-        turns = [explorer.measure(pixel) for pixel in pixels]
+        turns = [await explorer.measure(pixel) for pixel in pixels]
         for name in (*PANELS, "all"):
             # Two pixels may mean one unit, and then nothing changes.
             found = [max(turn.values()) if name == "all" else turn[name] for turn in turns if turn]

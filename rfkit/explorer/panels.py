@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,10 @@ _DOTS = 96  # dots per inch
 _WIDTH, _AXES, _LEFT, _TITLE = 4.25, 2.7, 0.7, 0.55  # all, the axes, left of them, above them
 _LETTERS = 40  # in a line of a title
 _SPECK = 1 / 3  # of a side of the image: a smaller field is shown alone
+# Outside of a notebook panels are drawn in a thread of their own, and matplotlib's settings are those of all threads.
+_DRAWING = threading.RLock()
+# Titles stand where they are wanted; looking for a place would measure every label again.
+_PLACED: dict[Any, Any] = {"axes.titley": 1.0}
 _CLICKABLE = ("box", "map", "region", "semantic")
 _MARK = "#117733"
 
@@ -94,20 +99,12 @@ class Panel:
 
 def draw_panel(name: str, found: Any, choice: Choice, menu: Menu) -> Panel:
     """The picture of one result."""
-    height, width = menu.picture.shape[:2]
-    space = _SPACES[name]
-    tall = min(max(_AXES * height / width, 0.9), 1.4 * _AXES)
-    # Margins are fixed rather than fitted, which would take longer than drawing does.
-    size = (_WIDTH, _TITLE + tall + space.below)
-    # The place of a colour bar is taken from the axes.
-    rectangle = (_LEFT / size[0], space.below / size[1], _AXES / (1 - space.bar) / size[0], tall / size[1])
-    with style("notebook"):
+    size = (_WIDTH, _TITLE + _tall(menu) + _SPACES[name].below)
+    with _DRAWING, style("notebook"), mpl.rc_context(_PLACED):
         figure = Figure(figsize=size, dpi=_DOTS)
         canvas = FigureCanvasAgg(figure)
-        ax = figure.add_axes(rectangle)
+        ax = _add_axes(figure, name, menu, left=0.0, below=_SPACES[name].below)
         text = _DRAW[name](ax, found, choice, menu)
-        # Beside its colour bar.
-        ax.set_anchor("NE" if space.bar else "N")
         file = io.BytesIO()
         # Compressed quickly: it travels no farther than to the browser.
         canvas.print_png(file, pil_kwargs={"compress_level": 1})
@@ -124,24 +121,43 @@ def draw_panel(name: str, found: Any, choice: Choice, menu: Menu) -> Panel:
 
 
 def draw_panels(found: Mapping[str, Any], choice: Choice, menu: Menu) -> Figure:
-    """All results in one figure, those that are exceptions as a line of text."""
-    columns = min(3, len(found))
-    rows = -(-len(found) // columns)
-    height, width = menu.picture.shape[:2]
-    with style("notebook"):
-        figure = plt.figure(
-            figsize=(4.4 * columns, (3.2 * height / width + 1.75) * rows), layout="constrained"
-        )  # fmt: skip
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for ax, (name, result) in zip(axes, found.items(), strict=False):
-            if isinstance(result, Exception):
-                ax.set_axis_off()
-                ax.text(0.5, 0.5, wrapped(f"{PANELS[name]}: {result}", 40), ha="center", va="center", color="0.3")
-            else:
-                _DRAW[name](ax, result, choice, menu)
-        for ax in axes[len(found) :]:
-            ax.remove()
+    """All results in one figure, as the explorer shows them; those that are exceptions as a line of text."""
+    names = list(found)
+    columns = 3 if len(names) > 4 else min(2, len(names))
+    rows = [names[first : first + columns] for first in range(0, len(names), columns)]
+    heights = [_TITLE + _tall(menu) + max(_SPACES[name].below for name in row) for row in rows]
+    with _DRAWING, style("notebook"):
+        figure = plt.figure(figsize=(_WIDTH * columns, sum(heights)))
+        for index, row in enumerate(rows):
+            for column, name in enumerate(row):
+                below = sum(heights[index:]) - _TITLE - _tall(menu)
+                ax = _add_axes(figure, name, menu, left=_WIDTH * column, below=below)
+                result = found[name]
+                if isinstance(result, Exception):
+                    ax.set_axis_off()
+                    text = wrapped(f"{PANELS[name]}: {result}", _LETTERS)
+                    ax.text(0.5, 0.5, text, ha="center", va="center", color="0.3", transform=ax.transAxes)
+                else:
+                    _DRAW[name](ax, result, choice, menu)
     return figure
+
+
+def _tall(menu: Menu) -> float:
+    """Height of the axes of every panel, in inches."""
+    height, width = menu.picture.shape[:2]
+    return min(max(_AXES * height / width, 0.9), 1.4 * _AXES)
+
+
+def _add_axes(figure: Figure, name: str, menu: Menu, *, left: float, below: float) -> Axes:
+    """The axes of a panel whose left side is at `left`, with `below` under them, in inches of the figure."""
+    width, height = figure.get_size_inches()
+    # Margins are fixed rather than fitted, which would take longer than drawing does. A colour bar takes its place from
+    # the axes.
+    bar = _SPACES[name].bar
+    ax = figure.add_axes(((left + _LEFT) / width, below / height, _AXES / (1 - bar) / width, _tall(menu) / height))
+    # Beside its colour bar.
+    ax.set_anchor("NE" if bar else "N")
+    return ax
 
 
 def static_figure(findings: Findings, choice: Choice, names: tuple[str, ...]) -> Figure:
@@ -188,7 +204,7 @@ def _draw_effective(ax: Axes, found: Any, choice: Choice, menu: Menu) -> str:
     # each costs time.
     side, whole = found.square_sides((0.95,))[0.95], max(menu.picture.shape[:2])
     small = found.box is not None and max(found.box.height, found.box.width) < _SPECK * whole
-    plot_effective_rf(found, ax=ax, contours=(0.5, 0.95), zoom="box" if small else False)
+    plot_effective_rf(found, ax=ax, contours=(0.5, 0.95), zoom="box" if small else False, title="")
     if not small and side < _SPECK**2 * whole:
         # Beside a global path, whose box is the image, the mass may be a speck in it.
         (row, column), half = found.centre, max(2 * side, 8)

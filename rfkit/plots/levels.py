@@ -29,12 +29,13 @@ def mass_levels(mass: np.ndarray, shares: Sequence[float]) -> list[float]:
 
 def smoothed(mass: np.ndarray, sigma: float) -> np.ndarray:
     """`mass` convolved with a Gaussian of standard deviation `sigma` pixels; zeros are taken to lie around it."""
+    return _gaussian(mass.shape[0], sigma) @ mass @ _gaussian(mass.shape[1], sigma)
+
+
+def _gaussian(count: int, sigma: float) -> np.ndarray:
+    """The matrix that convolves `count` values with a Gaussian, which ends at three standard deviations."""
     reach = max(1, int(np.ceil(3 * sigma)))
-    kernel = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
-    kernel /= kernel.sum()
-    for axis in (0, 1):
-        padded = np.moveaxis(np.pad(mass, [(reach, reach) if side == axis else (0, 0) for side in (0, 1)]), axis, 0)
-        count = mass.shape[axis]
-        summed = sum(weight * padded[start : start + count] for start, weight in enumerate(kernel))
-        mass = np.moveaxis(np.asarray(summed), 0, axis)
-    return mass
+    kernel = np.exp(-((np.arange(reach + 1) / sigma) ** 2) / 2)
+    kernel /= 2 * kernel.sum() - kernel[0]
+    distances = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+    return np.where(distances <= reach, kernel[np.minimum(distances, reach)], 0.0)

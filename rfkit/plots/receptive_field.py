@@ -14,6 +14,7 @@ from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, withStroke
+from matplotlib.ticker import FuncFormatter
 
 from rfkit._checks import check_positive
 from rfkit.plots.boxes import outline
@@ -278,6 +279,24 @@ def _bar(figure: Any, picture: ScalarMappable, axes: Any, label: str, *, below: 
     bar = figure.colorbar(picture, ax=axes, pad=0.02, extend=extend, **several)
     bar.set_label(label)
     bar.outline.set_linewidth(0.4)
+    if below:
+        # Mathtext and minor ticks take longer than the rest of the bar, and the explorer draws one at each click.
+        bar.minorticks_off()
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+
+
+def _power_of_ten(value: float, _position: int) -> str:
+    """10⁻³ for 0.001; other values as they are.
+
+    Example:
+        >>> _power_of_ten(0.001, 0), _power_of_ten(-100.0, 0), _power_of_ten(1.0, 0), _power_of_ten(0.25, 0)
+        ('10⁻³', '−10²', '1', '0.25')
+    """
+    exponent = round(np.log10(abs(value))) if value else 0
+    if exponent == 0 or not np.isclose(abs(value), 10.0**exponent):
+        return f"{value:.3g}"
+    digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{'−' if value < 0 else ''}10{digits}"
 
 
 def _seen(box: Box | None, view: View) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +20,7 @@ from rfkit.explorer.choice import PANELS
 from rfkit.explorer.choosing import changed_choice, first_choice
 from rfkit.explorer.findings import Findings
 from rfkit.explorer.menu import Menu
-from rfkit.explorer.panels import draw_panel, static_figure
+from rfkit.explorer.panels import draw_panel, draw_panels, static_figure
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +124,48 @@ def test_the_static_figure_has_a_panel_each_and_says_what_is_missing() -> None:
     assert sum("theoretical field (TRF)" in title or "ERF" in title for title in titles) == 2
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert any("no block with the steps" in text.replace("\n", " ") for text in texts)
+
+
+def test_the_panels_of_a_figure_stand_in_rows_and_columns(findings: Findings) -> None:
+    choice = changed_choice(findings.menu, first_choice(findings.menu), layer="stage3", unit=(1, 2))
+    found = {name: findings.get(name, choice) for name in PANELS if name != "attribution"}
+    figure = draw_panels(found, choice, findings.menu)
+    figure.canvas.draw()
+    boxes = [ax.get_position(original=True) for ax in figure.axes if ax.get_title()]
+    assert len(boxes) == len(found)
+    # Axes with a colour bar are as wide as those without; it takes the rest.
+    for box in boxes:
+        assert box.width == pytest.approx(boxes[0].width)
+        assert box.height == pytest.approx(boxes[0].height)
+    assert len({round(box.x0, 6) for box in boxes}) == 3
+    assert len({round(box.y0, 6) for box in boxes}) == 2
+
+
+def test_a_figure_looks_the_same_while_a_thread_draws_a_panel(
+    findings: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = changed_choice(findings.menu, first_choice(findings.menu), layer="stage3", unit=(1, 2))
+    found = {name: findings.get(name, choice) for name in ("box", "map", "support")}
+    drawing, leave = threading.Event(), threading.Event()
+    draw_box, draw_map = panels._DRAW["box"], panels._DRAW["map"]
+
+    def linger(*arguments: Any) -> str:
+        drawing.set()
+        leave.wait(1)
+        return draw_map(*arguments)
+
+    thread = threading.Thread(target=lambda: draw_panel("map", found["map"], choice, findings.menu))
+    with monkeypatch.context() as patch:
+        patch.setitem(panels._DRAW, "map", linger)
+        thread.start()
+        assert drawing.wait(10)
+
+    def let_it_go(*arguments: Any) -> str:
+        leave.set()
+        thread.join()
+        return draw_box(*arguments)
+
+    # Where both drew at once, what the thread restores when it is done would be the settings of this figure.
+    monkeypatch.setitem(panels._DRAW, "box", let_it_go)
+    figure = draw_panels(found, choice, findings.menu)
+    assert {ax.title.get_fontsize() for ax in figure.axes} == {10.5}

@@ -99,6 +99,16 @@ def test_colours_are_logarithmic_or_not_and_the_bar_says_so() -> None:
     assert "largest" not in ax.figure.axes[-1].get_ylabel()
 
 
+def test_a_logarithmic_bar_names_powers_of_ten() -> None:
+    figure = plt.figure()
+    plot_effective_rf(field(), ax=figure.add_subplot())
+    figure.canvas.draw()
+    bar = figure.axes[1]
+    labels = [label.get_text() for label in bar.get_yticklabels()]
+    assert {"10⁻⁴", "10⁻³", "10⁻²", "10⁻¹", "1"} <= set(labels)
+    assert len(bar.yaxis.get_minorticklocs()) == 0
+
+
 def test_pixels_without_gradient_are_told_from_faint_ones() -> None:
     rf = field()
     picture = plot_effective_rf(rf).images[0]
