@@ -34,7 +34,7 @@ def load_network(source: str, options: Mapping[str, Any] | None = None, *, seed:
         FileNotFoundError: there is no such file.
 
     Example:
-        ``load_network("my_nets.py:make", {"width": 32})``
+        ``load_network("my_net.py:make", {"width": 32})``
     """
     import torch
 
@@ -54,6 +54,10 @@ def _module(place: str) -> ModuleType:
     """The module that a path or a name means."""
     if place.endswith(".py") and not Path(place).is_file():
         raise FileNotFoundError(f"{place}: no such file.")
+    if not place.endswith(".py") and not all(part.isidentifier() for part in place.split(".")):
+        raise ValueError(
+            f"{place!r} is neither a .py file nor the name of a module; a network is given as FILE.py:FACTORY."
+        )
     try:
         if place.endswith(".py"):
             return _from_file(Path(place))

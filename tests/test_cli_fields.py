@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,12 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import a_module_that_is_not_there\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"broken\.py cannot be imported: ModuleNotFoundError: No module named 'a_mod"):
         load_network(f"{tmp_path}/broken.py:make")
+
+
+@pytest.mark.parametrize("place", [".", "some/folder", "a-name"])
+def test_what_is_no_file_and_no_module_is_named(place: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{place!r} is neither a .py file nor the name of a module")):
+        load_network(f"{place}:make")
 
 
 def test_a_seed_draws_the_same_weights_and_leaves_the_global_generator_alone(nets: str) -> None:

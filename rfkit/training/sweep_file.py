@@ -74,11 +74,14 @@ def find_sweep(file: str | Path) -> Path:
     path = Path(file)
     if path.is_file():
         return path
+    # A sweep's own folder may have its name.
+    if str(file) in list_sweeps():
+        return _shipped() / f"{file}.toml"
+    if path.is_dir():
+        raise FileNotFoundError(f"{path}: a folder; give a sweep file, or one of {', '.join(list_sweeps())}.")
     if path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"{path}: no such sweep file.")
-    if str(file) not in list_sweeps():
-        raise unknown_name("sweep", str(file), list_sweeps())
-    return _shipped() / f"{file}.toml"
+    raise unknown_name("sweep", str(file), list_sweeps())
 
 
 def run_settings() -> tuple[str, ...]:

@@ -91,6 +91,13 @@ def test_a_name_is_a_sweep_that_ships(tmp_path: Path, monkeypatch: pytest.Monkey
         read_sweep("tri")
     with pytest.raises(FileNotFoundError, match=r"tri\.toml: no such sweep file"):
         read_sweep("tri.toml")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"folder: a folder; give a sweep file, or one of try\."):
+        read_sweep(tmp_path / "folder")
+    # The folder of a sweep may have its name.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "try").mkdir()
+    assert read_sweep("try").name == "try"
 
 
 @pytest.mark.parametrize(
