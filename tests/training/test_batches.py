@@ -287,8 +287,8 @@ def test_what_is_wrong_with_a_frame_is_told(patches: type, recipe: Recipe, worke
     assert not _threads()
 
 
-# torch's connection to a process that died may be left to the garbage collector; and where its handler hears of the death
-# while torch's own iterator is being deleted, the error is raised there, and nobody can catch it.
+# torch's connection to a process that died may be left to the garbage collector; and where its handler hears of the
+# death while torch's own iterator is being deleted, the error is raised there, and nobody can catch it.
 def _quiet_about_a_death(test: Callable[..., None]) -> Callable[..., None]:
     for ignored in ("unclosed <socket:ResourceWarning", "Exception ignored:pytest.PytestUnraisableExceptionWarning"):
         test = pytest.mark.filterwarnings(f"ignore:{ignored}")(test)
