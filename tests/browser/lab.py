@@ -100,7 +100,10 @@ def run_all(page: Any, notebook: Path) -> list[Any]:
         choose(page, "File", "Save Notebook")
         page.wait_for_timeout(1000)
         # The file rather than the page, which need not hold cells outside of the window.
-        cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+        try:
+            cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+        except nbformat.reader.NotJSONError:
+            continue  # It is being written.
         outputs = [output for cell in cells for output in cell.outputs]
         failed = any(output.output_type == "error" for output in outputs)
         if failed or all(cell.execution_count for cell in cells):
