@@ -30,7 +30,7 @@ help:
 	@echo 'make test         run the tests'
 	@echo 'make kill-test    kill training runs a hundred times, on one process and on two, and compare what they end with'
 	@echo 'make notebooks    run every notebook from top to bottom (nothing is stored in them)'
-	@echo 'make docs         build the documentation into docs/_build, notebooks included, in some five minutes'
+	@echo 'make docs         build the documentation into docs/_build/html, notebooks included, in some five minutes'
 	@echo 'make browser-test run every notebook in JupyterLab, and drive the explorer; needs Chromium'
 	@echo 'make screenshots  the pictures of the README, into docs/images; needs Chromium'
 	@echo 'make lint         ruff and mypy'
@@ -81,8 +81,8 @@ $(DOCS_STAMP): $(STAMP)
 	@touch $@
 
 docs: $(DOCS_STAMP)
-	$(RUN) -m sphinx -q -W --keep-going -b html docs docs/_build
-	@echo docs/_build/index.html
+	$(RUN) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 browser-test: $(STAMP)
 	$(RUN) -m pytest -m browser tests/browser $(TEST_ARGS)
