@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["DataError", "check_choice", "check_positive", "data_error", "unknown_name"]
+__all__ = ["DataError", "check_choice", "check_folder", "check_positive", "data_error", "unknown_name"]
 
 
 class DataError(ValueError):
@@ -31,6 +31,12 @@ def check_choice(argument: str, got: str, allowed: Iterable[str]) -> None:
     names = tuple(allowed)
     if got not in names:
         raise unknown_name(argument, got, names)
+
+
+def check_folder(argument: str, path: Path) -> None:
+    """Raise `ValueError` where `path`, a folder to write into, is a file."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{argument}={str(path)!r} is a file; give a folder.")
 
 
 def check_positive(argument: str, got: float) -> None:

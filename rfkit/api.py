@@ -83,8 +83,7 @@ def plot_branch_weights(
 
 def _training_of(card: Card) -> str:
     """What a figure must say of the training behind it."""
-    epochs = f"{card.epochs:.4g} of {card.horizon_epochs} epochs"
-    return f"{card.model}, {card.data} {card.split}, {epochs}, {card.steps} steps, seed {card.seed}"
+    return f"{card.model}, {card.training}, {card.steps} steps, seed {card.seed}"
 
 
 def _claims(weights: BranchWeights, card: Card) -> BranchStatistic | None:

@@ -83,6 +83,5 @@ def draw_branch_removal(
     title = f"{removal.data} {removal.split}, {removal.images} images{size}"
     card = getattr(model, "card", None)
     if card is not None:
-        trained = f"{card.model}, {card.data} {card.split}, {card.epochs:.4g} of {card.horizon_epochs} epochs"
-        title = f"{trained}, seed {card.seed}; {title}"
+        title = f"{card.model}, {card.training}, seed {card.seed}; {title}"
     return draw(removal, kind=kind, title=title, look=look)

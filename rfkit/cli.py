@@ -383,12 +383,11 @@ def _models(_arguments: argparse.Namespace) -> None:
 
 def _worth(card: Card) -> str:
     """What a card says about its weights, in a line."""
-    trained = f"{card.data} {card.split}, {card.epochs:.4g} of {card.horizon_epochs} epochs"
     miou, size = card.scores.get("miou"), card.scores.get("size")
     if miou is None:
-        return f"{trained}, not scored"
+        return f"{card.training}, not scored"
     at = f" at {size[1]}x{size[0]}" if size else ""
-    return f"{trained}, mIoU {100 * miou:.1f} on {card.scores.get('split', 'unknown split')}{at}"
+    return f"{card.training}, mIoU {100 * miou:.1f} on {card.scores.get('split', 'unknown split')}{at}"
 
 
 def _train(arguments: argparse.Namespace) -> None:

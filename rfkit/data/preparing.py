@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from rfkit._checks import DataError, check_choice, check_positive, data_error
+from rfkit._checks import DataError, check_choice, check_folder, check_positive, data_error
 from rfkit._files import write_text
 from rfkit._progress import Bar
 from rfkit.data.blocks import Block, fill
@@ -72,8 +72,7 @@ def prepare_data(
         (3, 24, 32)
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out={str(out)!r} is a file; give a folder.")
+    check_folder("out", out)
     if workers is not None:
         check_positive("workers", workers)
     if root is not None and out.resolve() == Path(root).resolve():

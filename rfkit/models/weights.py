@@ -92,6 +92,11 @@ class Card:
                 f"class_names has {len(self.class_names)} names, num_classes={self.num_classes}; they must agree."
             )
 
+    @property
+    def training(self) -> str:
+        """What was trained on and for how long, as figures and tables say it: "camvid trainval, 245 of 600 epochs"."""
+        return f"{self.data} {self.split}, {self.epochs:.4g} of {self.horizon_epochs} epochs"
+
     def to_json(self) -> str:
         """The card as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

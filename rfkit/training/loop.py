@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rfkit._checks import check_choice, check_positive
+from rfkit._checks import check_choice, check_folder, check_positive
 from rfkit.data.dataset import Dataset
 from rfkit.data.opening import open_data
 from rfkit.models.registry import create_model
@@ -124,8 +124,7 @@ def train(
             raise ValueError(f"{name}={value!r} must be at least 0.")
     if compile is not None:
         check_choice("compile", compile, _COMPILE_MODES)
-    if Path(out).exists() and not Path(out).is_dir():
-        raise ValueError(f"out={str(out)!r} is a file; give a folder.")
+    check_folder("out", Path(out))
     device = _own_device(device)
     dataset = open_data(data, root, split=split) if isinstance(data, str) else data
     dataset.check_usable()

@@ -74,14 +74,15 @@ def find_sweep(file: str | Path) -> Path:
     path = Path(file)
     if path.is_file():
         return path
+    shipped = list_sweeps()
     # A sweep's own folder may have its name.
-    if str(file) in list_sweeps():
+    if str(file) in shipped:
         return _shipped() / f"{file}.toml"
     if path.is_dir():
-        raise FileNotFoundError(f"{path}: a folder; give a sweep file, or one of {', '.join(list_sweeps())}.")
+        raise FileNotFoundError(f"{path}: a folder; give a sweep file, or one of {', '.join(shipped)}.")
     if path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"{path}: no such sweep file.")
-    raise unknown_name("sweep", str(file), list_sweeps())
+    raise unknown_name("sweep", str(file), shipped)
 
 
 def run_settings() -> tuple[str, ...]:

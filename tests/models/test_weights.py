@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 from pathlib import Path
@@ -192,3 +193,9 @@ def test_the_name_of_a_file_must_end_as_its_format(tmp_path: Path) -> None:
 def test_a_card_must_name_as_many_classes_as_there_are() -> None:
     with pytest.raises(ValueError, match="class_names has 3 names, num_classes=4"):
         _card(num_classes=4)
+
+
+def test_a_card_says_what_was_trained_on_and_for_how_long() -> None:
+    card = Card("dwrseg_l", 11, data="camvid", split="trainval", epochs=244.966, horizon_epochs=600)
+    assert card.training == "camvid trainval, 245 of 600 epochs"
+    assert dataclasses.replace(card, epochs=0.5).training == "camvid trainval, 0.5 of 600 epochs"
